@@ -1,0 +1,120 @@
+#include "base/permute.h"
+
+#include <string.h>
+
+enum { FIRST_LEN = 7, ROUNDS = 8 };
+
+static uint64_t rotate(uint64_t x, int bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
+
+static void sip_round(uint64_t v[static 4])
+{
+    v[0] += v[1], v[2] += v[3];
+    v[1] = rotate(v[1], 13) ^ v[0], v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[1], v[0] += v[3];
+    v[1] = rotate(v[1], 17) ^ v[2], v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] = rotate(v[2], 32);
+}
+
+/* SipHash-2-4 of the eight bytes of word (Aumasson and Bernstein, 2012). */
+static uint64_t siphash(const uint64_t key[static 2], uint64_t word)
+{
+    uint64_t v[4] = { key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du,
+                      key[0] ^ 0x6c7967656e657261u, key[1] ^ 0x7465646279746573u };
+    const uint64_t blocks[2] = { word, (uint64_t)8 << 56 };
+    for (int i = 0; i < 2; i++) {
+        v[3] ^= blocks[i];
+        sip_round(v);
+        sip_round(v);
+        v[0] ^= blocks[i];
+    }
+    v[2] ^= 0xff;
+    for (int i = 0; i < 4; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void permute_init(struct permute *p, const uint8_t key[static PERMUTE_KEY_LEN])
+{
+    for (int i = 0; i < 2; i++) {
+        p->key[i] = 0;
+        for (int j = 0; j < 8; j++)
+            p->key[i] |= (uint64_t)key[8 * i + j] << (8 * j);
+    }
+}
+
+/* One pass of the network over 2*half_bits bits. Run backwards it is its own inverse. */
+static uint64_t feistel(const struct permute *p, uint64_t x, int half_bits, bool backwards)
+{
+    uint64_t mask = ((uint64_t)1 << half_bits) - 1;
+    uint64_t left = x >> half_bits, right = x & mask;
+    for (int i = 0; i < ROUNDS; i++) {
+        int round = backwards ? ROUNDS - 1 - i : i;
+        uint64_t tweak = ((uint64_t)round << 56) | ((uint64_t)half_bits << 48);
+        if (backwards) {
+            uint64_t old_left = right ^ (siphash(p->key, tweak | left) & mask);
+            right = left;
+            left = old_left;
+        } else {
+            uint64_t new_right = left ^ (siphash(p->key, tweak | right) & mask);
+            left = right;
+            right = new_right;
+        }
+    }
+    return (left << half_bits) | right;
+}
+
+static uint64_t permute_within(const struct permute *p, uint64_t x, uint64_t size, bool backwards)
+{
+    int half_bits = 1;
+    while (((uint64_t)1 << (2 * half_bits)) < size)
+        half_bits++;
+    do
+        x = feistel(p, x, half_bits, backwards);
+    while (x >= size);
+    return x;
+}
+
+void permute_name(const struct permute *p, uint64_t number, char ret_name[static PERMUTE_NAME_LEN + 1])
+{
+    uint64_t size = (uint64_t)10 * 36 * 36 * 36 * 36 * 36 * 36;
+    int len = FIRST_LEN;
+    while (number >= size && len < PERMUTE_NAME_LEN) {
+        number -= size;
+        size *= 36;
+        len++;
+    }
+    uint64_t x = permute_within(p, number, size, false);
+    ret_name[len] = '\0';
+    for (int i = len - 1; i >= 0; i--) {
+        ret_name[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[x % 36];
+        x /= 36;
+    }
+}
+
+bool permute_number(const struct permute *p, const char *name, uint64_t *ret_number)
+{
+    size_t len = strnlen(name, PERMUTE_NAME_LEN + 1);
+    if (len < FIRST_LEN || len > PERMUTE_NAME_LEN || name[0] < '0' || name[0] > '9')
+        return false;
+    uint64_t x = 0;
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+        if (c >= '0' && c <= '9')
+            x = x * 36 + (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'z')
+            x = x * 36 + (uint64_t)(c - 'a') + 10;
+        else
+            return false;
+    }
+    uint64_t size = (uint64_t)10 * 36 * 36 * 36 * 36 * 36 * 36, before = 0;
+    for (size_t l = FIRST_LEN; l < len; l++) {
+        before += size;
+        size *= 36;
+    }
+    *ret_number = before + permute_within(p, x, size, true);
+    return true;
+}

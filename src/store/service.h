@@ -1,0 +1,31 @@
+#ifndef STORE_SERVICE_H
+#define STORE_SERVICE_H
+/* service: the store thread. It takes every step that waits, applies them as one transaction and posts
+ * each back to its owner's mailbox: group commit with no timer, the commit itself is the batching
+ * window. Nobody else writes to the store.
+ *
+ * A parkable CLAIM or LEASE for which there is nothing to do stays here and is applied again when
+ * something may have changed (an asset was put, an event was made, a due time has come), so its owner
+ * just waits for the answer. When a batch fails, PUT and RETRY come back with STEP_FAILED at once; all
+ * other steps stay and are applied again with a growing pause until they are durable. */
+#include <stdbool.h>
+
+#include "store/store.h"
+
+struct service;
+
+/* Start the thread. Borrows store until service_stop(). */
+int service_start(struct store *store, struct service **ret_service, struct err *err);
+/* Hand over the chain of steps first…last (joined by mail.next), each with its reply_to. Any thread.
+ * A step belongs to the service until it is back in the mailbox. */
+void service_submit(struct service *service, struct step *first, struct step *last);
+/* Answer every parked step with STEP_NOTHING, now and from now on: the drain has begun. */
+void service_unpark(struct service *service);
+/* Whether the last batch became durable (and, if not, why): what /readyz tells. */
+bool service_healthy(struct service *service, struct err *ret_why);
+/* Submit one step and wait for its answer; for callers without a loop. */
+void service_call(struct service *service, struct step *step);
+/* Apply what is still waiting, answer all, end the thread. Steps that cannot be made durable within
+ * 2 s come back with STEP_FAILED. NULL is fine. */
+void service_stop(struct service *service);
+#endif

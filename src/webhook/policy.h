@@ -1,0 +1,21 @@
+#ifndef WEBHOOK_POLICY_H
+#define WEBHOOK_POLICY_H
+/* policy: which addresses webhooks may be sent to. Decided on the resolved socket address at every
+ * connect, so that no name, notation or rebinding goes round it. First match wins: deny list, then the
+ * CIDRs of the allow list, then the ranges and ports that are never right, then the named networks. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+
+struct policy;
+
+/* allow: "public,private,loopback" or CIDRs, in any mix, or "none": nothing is ever sent. deny: CIDRs or
+ * the same names; NULL or "" denies nothing more. ERR_INVALID names the word that is none of these. */
+int policy_new(const char *allow, const char *deny, struct policy **ret_policy, struct err *err);
+void policy_free(struct policy *policy);
+bool policy_is_off(const struct policy *policy); /* allow was "none" */
+/* true: may be connected to. Else *ret_why names the rule. */
+bool policy_allows(const struct policy *policy, const struct sockaddr *address, const char **ret_why);
+#endif

@@ -1,0 +1,38 @@
+#ifndef WEBHOOK_SENDER_H
+#define WEBHOOK_SENDER_H
+/* sender: the webhook thread. Leases due events from the store, posts them with one libcurl multi
+ * handle, and reports what came of each. The backlog stays in the store; at most `window` transfers run
+ * at once, `per_host` to one origin, origins in turn. */
+#include <stdint.h>
+
+#include "store/service.h"
+#include "webhook/policy.h"
+
+struct sender;
+
+enum { SENDER_MAX_DELAYS = 32 };
+
+struct sender_config {
+    unsigned window;   /* 0: 256 */
+    unsigned per_host; /* 0: 4 */
+    int connect_timeout_ms, total_timeout_ms; /* 0: 3000, 10000 */
+    /* Pause after the n-th failed attempt; the event is dead when they are used up. n_delays 0: the
+     * default of Standard Webhooks (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h). */
+    int64_t delays_ms[SENDER_MAX_DELAYS];
+    unsigned n_delays;
+};
+
+struct sender_stats { /* since the start */
+    uint64_t delivered[2], failed[2], dead[2]; /* attempts, by 0: started, 1: terminal events */
+    uint64_t in_flight;
+};
+
+/* curl_global_init() and start the thread. Borrows service and policy until sender_stop(). */
+int sender_start(struct service *service, const struct policy *policy,
+                 const struct sender_config *config, struct sender **ret_sender, struct err *err);
+void sender_stats(struct sender *sender, struct sender_stats *ret_stats);
+/* Begin the drain: lease nothing more; transfers under way may end within grace_ms, then are given back.
+ * sender_stop() after it joins the thread. */
+void sender_drain(struct sender *sender, int grace_ms);
+void sender_stop(struct sender *sender);
+#endif

@@ -1,0 +1,19 @@
+#ifndef WEBHOOK_URL_H
+#define WEBHOOK_URL_H
+/* url: what is a valid webhook URL? RFC 3986 with these restrictions: http or https (any case), a host
+ * is required, no user information, no percent-encoding or non-ASCII in the host, a host that looks
+ * like a number must be a plain dotted IPv4 address, ports 1-65535, at most 2048 bytes. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+enum { URL_MAX_LEN = 2048 };
+
+/* Whether the len bytes at url are valid; *ret_why says why not, for a person ("ok" if they are). */
+bool url_is_valid(const char *url, size_t len, const char **ret_why);
+/* Of a valid URL: its host as a literal address with its port. false: the host is a name. */
+bool url_literal_address(const char *url, struct sockaddr_storage *ret_address);
+/* Of a valid URL: "scheme://host:port" in lower case, the port always there. */
+enum { URL_ORIGIN_LEN = 280 };
+void url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN]);
+#endif
