@@ -114,10 +114,9 @@ static size_t utf8_len(const unsigned char *s, size_t len)
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
-    bool overlong_or_surrogate_or_too_high = (s[0] == 0xe0 && s[1] < 0xa0) ||
-                                             (s[0] == 0xed && s[1] > 0x9f) ||
-                                             (s[0] == 0xf0 && s[1] < 0x90) ||
-                                             (s[0] == 0xf4 && s[1] > 0x8f);
+    bool overlong_or_surrogate_or_too_high =
+        (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f);
     return overlong_or_surrogate_or_too_high ? 0 : n;
 }
 

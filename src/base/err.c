@@ -27,9 +27,14 @@ int err_add(struct err *err, const char *fmt, ...)
     (void)vsnprintf(context, sizeof(context), fmt, args);
     va_end(args);
 
-    char text[2 * sizeof(err->msg)];
-    (void)snprintf(text, sizeof(text), "%s: %s", context, err->msg);
-    (void)snprintf(err->msg, sizeof(err->msg), "%.*s", (int)sizeof(err->msg) - 1, text);
+    size_t used = strlen(context), room = sizeof(err->msg) - 1;
+    if (used > room - 2)
+        used = room - 2;
+    size_t rest = strnlen(err->msg, room - used - 2);
+    memmove(err->msg + used + 2, err->msg, rest);
+    memcpy(err->msg, context, used);
+    memcpy(err->msg + used, ": ", 2);
+    err->msg[used + 2 + rest] = '\0';
     return -1;
 }
 

@@ -35,7 +35,8 @@ void mailbox_post(struct mailbox *box, struct mail *first, struct mail *last)
     box->last = last;
     /* Under the lock: after it the owner may have taken the last mail and released the box. */
     if (was_empty)
-        (void)eventfd_write(box->fd, 1); /* cannot overflow: it is reset whenever the box is emptied */
+        (void)eventfd_write(box->fd,
+                            1); /* cannot overflow: it is reset whenever the box is emptied */
     (void)pthread_mutex_unlock(&box->lock);
 }
 

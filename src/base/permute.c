@@ -78,7 +78,8 @@ static uint64_t permute_within(const struct permute *p, uint64_t x, uint64_t siz
     return x;
 }
 
-void permute_name(const struct permute *p, uint64_t number, char ret_name[static PERMUTE_NAME_LEN + 1])
+void permute_name(const struct permute *p, uint64_t number,
+                  char ret_name[static PERMUTE_NAME_LEN + 1])
 {
     uint64_t size = (uint64_t)10 * 36 * 36 * 36 * 36 * 36 * 36;
     int len = FIRST_LEN;

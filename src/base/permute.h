@@ -18,7 +18,8 @@ struct permute {
 
 void permute_init(struct permute *p, const uint8_t key[static PERMUTE_KEY_LEN]);
 /* number's name, NUL-terminated. number < 10·36^12. */
-void permute_name(const struct permute *p, uint64_t number, char ret_name[static PERMUTE_NAME_LEN + 1]);
+void permute_name(const struct permute *p, uint64_t number,
+                  char ret_name[static PERMUTE_NAME_LEN + 1]);
 /* The number behind name; false: name is not of the form, or too large to be one. */
 bool permute_number(const struct permute *p, const char *name, uint64_t *ret_number);
 #endif

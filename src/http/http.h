@@ -18,7 +18,15 @@
 struct http_server;
 struct http_exchange; /* one request and its answer; the loop's until http_reply() */
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER
+};
 
 struct http_slice {
     const char *data;
@@ -44,8 +52,8 @@ struct http_response {
     const char *content_type; /* NULL: no body */
     const void *body;         /* copied */
     size_t body_len;
-    const char *fields;       /* further fields, each ending CR LF; NULL: none. Copied */
-    bool close;               /* close the connection after it */
+    const char *fields; /* further fields, each ending CR LF; NULL: none. Copied */
+    bool close;         /* close the connection after it */
 };
 
 /* What a thread of the server calls. All of it on that thread. */
@@ -62,9 +70,9 @@ struct http_app {
 };
 
 struct http_config {
-    const char *listen;      /* "127.0.0.1:5001", "[::1]:5001", "0.0.0.0:5001"; port 0: any */
-    unsigned threads;        /* 0: 1 */
-    size_t max_body;         /* bytes; a longer one is 413; 0: 64 KiB */
+    const char *listen;       /* "127.0.0.1:5001", "[::1]:5001", "0.0.0.0:5001"; port 0: any */
+    unsigned threads;         /* 0: 1 */
+    size_t max_body;          /* bytes; a longer one is 413; 0: 64 KiB */
     unsigned max_connections; /* of all threads together; 0: 1024 */
     /* Deadlines, ms; 0: 5000, 10000, 60000, 10000 */
     int head_ms, body_ms, idle_ms, write_ms;

@@ -68,9 +68,9 @@ const char *event_state_name(enum event_state state);
 /* One webhook event in the sender's hands. Owned by whoever leased it; events_free(). */
 struct event {
     struct event *next;
-    uint64_t key;        /* the engine's name for it */
-    enum notify notify;  /* which URL; START: the started event, else the terminal one */
-    unsigned attempts;   /* attempts made before this one */
+    uint64_t key;       /* the engine's name for it */
+    enum notify notify; /* which URL; START: the started event, else the terminal one */
+    unsigned attempts;  /* attempts made before this one */
     char asset_id[ASSET_ID_LEN + 1];
     char webhook_id[WEBHOOK_ID_LEN + 1]; /* the same for every attempt: {asset id}_{run}_{state} */
     char *url;
@@ -93,9 +93,9 @@ enum step_kind {
 enum step_result {
     STEP_DONE,
     STEP_NOTHING, /* CLAIM, LEASE: nothing to do now. RETRY: no such asset. PRUNE: nothing so old */
-    STEP_LOST,    /* FINISH, RELEASE, DELIVERED: not yours (any more). RETRY: it has not ended yet */
-    STEP_FULL,    /* PUT, RETRY: as many assets wait as may */
-    STEP_FAILED,  /* the batch is not durable; nothing of it happened */
+    STEP_LOST,   /* FINISH, RELEASE, DELIVERED: not yours (any more). RETRY: it has not ended yet */
+    STEP_FULL,   /* PUT, RETRY: as many assets wait as may */
+    STEP_FAILED, /* the batch is not durable; nothing of it happened */
 };
 
 /* Accept an asset. Strings are borrowed until the step is answered. */
@@ -114,7 +114,7 @@ struct step_retry {
 struct step_claim {
     unsigned max;
     struct claim *ret_claims; /* linked by next */
-    int64_t ret_next_ms;      /* with NOTHING: wall time when a delayed one becomes due; 0: none waits */
+    int64_t ret_next_ms; /* with NOTHING: wall time when a delayed one becomes due; 0: none waits */
 };
 /* End a run: started → success or failed, with its terminal event. */
 struct step_finish {
@@ -163,7 +163,7 @@ struct step {
     struct mailbox *reply_to;
     enum step_kind kind;
     enum step_result result; /* set by apply() */
-    bool parkable;           /* CLAIM, LEASE: rather wait in the service than come back with NOTHING */
+    bool parkable; /* CLAIM, LEASE: rather wait in the service than come back with NOTHING */
     union {
         struct step_put put;
         struct step_retry retry;
@@ -183,8 +183,8 @@ struct delivery {
     bool has_event;
     enum event_state state;
     unsigned attempts;
-    int http_status; /* of the last attempt; 0: no answer */
-    char *error;     /* of the last attempt; NULL: none */
+    int http_status;          /* of the last attempt; 0: no answer */
+    char *error;              /* of the last attempt; NULL: none */
     int64_t next_ms, last_ms; /* 0: none. next attempt; last attempt */
 };
 
@@ -208,7 +208,7 @@ struct asset_query {
     uint64_t below; /* only numbers below this one; 0: from the newest */
     unsigned limit; /* 1 … 1000 */
 };
-struct asset_page { /* asset_page_release() */
+struct asset_page {       /* asset_page_release() */
     struct asset *assets; /* deliveries are not filled in */
     size_t n;
     bool more;
@@ -217,11 +217,11 @@ void asset_page_release(struct asset_page *page);
 
 struct store_stats {
     uint64_t by_state[ASSET_STATES];
-    uint64_t accepted, pruned;                /* invariant 1 holds over these and by_state */
-    uint64_t runs_success, runs_failed;       /* ended runs; they never fall */
-    uint64_t errors_by_code[FINDING_CODES];   /* ended runs that had the finding */
-    uint64_t events_by_state[EVENT_OFF + 1];  /* of events whose asset is not pruned */
-    int64_t oldest_queued_ms;                 /* wall clock; 0: none is queued */
+    uint64_t accepted, pruned;               /* invariant 1 holds over these and by_state */
+    uint64_t runs_success, runs_failed;      /* ended runs; they never fall */
+    uint64_t errors_by_code[FINDING_CODES];  /* ended runs that had the finding */
+    uint64_t events_by_state[EVENT_OFF + 1]; /* of events whose asset is not pruned */
+    int64_t oldest_queued_ms;                /* wall clock; 0: none is queued */
 };
 
 struct store;

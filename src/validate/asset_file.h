@@ -15,6 +15,6 @@ void asset_root_close(struct asset_root *root);
 /* Open path beneath root for reading. 1: *ret_fd (the caller closes) and *ret_size are set.
  * 0: not reachable, *err says why for the log (absent, outside, unreadable, not a file).
  * -1: a fault (descriptors or memory ran out, I/O error): no verdict, try again later. */
-int asset_root_file(const struct asset_root *root, const char *path, int *ret_fd, uint64_t *ret_size,
-                    struct err *err);
+int asset_root_file(const struct asset_root *root, const char *path, int *ret_fd,
+                    uint64_t *ret_size, struct err *err);
 #endif

@@ -17,10 +17,10 @@ enum { POOL_SIGNALS = 65 };
 struct pool_config {
     const struct validator *validator;
     struct limits limits;
-    unsigned slots;   /* ≥ 1: how many checks may run at once */
-    int deadline_ms;  /* 0: 2000 */
-    bool sandbox;     /* false: children run without the jail (ASSAY_SANDBOX=off, sanitizer builds) */
-    bool digest;      /* make the sha256 of each file */
+    unsigned slots;  /* ≥ 1: how many checks may run at once */
+    int deadline_ms; /* 0: 2000 */
+    bool sandbox; /* false: children run without the jail (ASSAY_SANDBOX=off, sanitizer builds) */
+    bool digest;  /* make the sha256 of each file */
 };
 
 /* Fork the zygote and one child a slot. No thread may exist yet. ERR_UNSUPPORTED: the jail cannot be

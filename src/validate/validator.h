@@ -17,9 +17,9 @@ struct limits {
 struct media {
     const uint8_t *data;
     size_t len;
-    uint64_t file_len;     /* len of the whole file; > len: look for format and size only */
-    const uint8_t *tail;   /* the last tail_len bytes of the file (formats known by a footer) */
-    size_t tail_len;       /* at most 32 */
+    uint64_t file_len;   /* len of the whole file; > len: look for format and size only */
+    const uint8_t *tail; /* the last tail_len bytes of the file (formats known by a footer) */
+    size_t tail_len;     /* at most 32 */
 };
 
 struct validator {

@@ -17,5 +17,6 @@ int policy_new(const char *allow, const char *deny, struct policy **ret_policy, 
 void policy_free(struct policy *policy);
 bool policy_is_off(const struct policy *policy); /* allow was "none" */
 /* true: may be connected to. Else *ret_why names the rule. */
-bool policy_allows(const struct policy *policy, const struct sockaddr *address, const char **ret_why);
+bool policy_allows(const struct policy *policy, const struct sockaddr *address,
+                   const char **ret_why);
 #endif

@@ -13,8 +13,8 @@ struct sender;
 enum { SENDER_MAX_DELAYS = 32 };
 
 struct sender_config {
-    unsigned window;   /* 0: 256 */
-    unsigned per_host; /* 0: 4 */
+    unsigned window;                          /* 0: 256 */
+    unsigned per_host;                        /* 0: 4 */
     int connect_timeout_ms, total_timeout_ms; /* 0: 3000, 10000 */
     /* Pause after the n-th failed attempt; the event is dead when they are used up. n_delays 0: the
      * default of Standard Webhooks (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h). */
@@ -22,7 +22,7 @@ struct sender_config {
     unsigned n_delays;
 };
 
-struct sender_stats { /* since the start */
+struct sender_stats {                          /* since the start */
     uint64_t delivered[2], failed[2], dead[2]; /* attempts, by 0: started, 1: terminal events */
     uint64_t in_flight;
 };
