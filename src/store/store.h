@@ -205,7 +205,9 @@ void asset_release(struct asset *asset);
 struct asset_query {
     bool by_state;
     enum asset_state state;
-    uint64_t below; /* only numbers below this one; 0: from the newest */
+    const char
+        *after;     /* id of the last asset of the page before; NULL: from the newest. One that is
+                        * no id: ERR_INVALID. It may be pruned meanwhile */
     unsigned limit; /* 1 … 1000 */
 };
 struct asset_page {       /* asset_page_release() */

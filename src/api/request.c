@@ -1,0 +1,231 @@
+#include "api/request.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static void json_freep(json_t **json)
+{
+    json_decref(*json);
+}
+
+/* How deep the brackets nest, strings left out; what is no JSON gets some number. */
+static unsigned depth_of(const char *body, size_t len)
+{
+    unsigned depth = 0, deepest = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = body[i];
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > deepest)
+                deepest = depth;
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return deepest;
+}
+
+/* Where a comment begins outside of strings; NULL: nowhere. */
+static const char *find_comment(const char *body, size_t len)
+{
+    bool in_string = false;
+    for (size_t i = 0; i + 1 < len; i++) {
+        if (in_string && body[i] == '\\')
+            i++;
+        else if (body[i] == '"')
+            in_string = !in_string;
+        else if (!in_string && body[i] == '/' && (body[i + 1] == '/' || body[i + 1] == '*'))
+            return body + i;
+    }
+    return NULL;
+}
+
+static unsigned line_of(const char *body, const char *at)
+{
+    unsigned line = 1;
+    for (const char *p = body; p < at; p++)
+        line += *p == '\n';
+    return line;
+}
+
+/* What people paste and JSON does not know. The parser's own words would not help them. */
+static bool explain_pasted(const char *body, size_t len, struct buf *detail)
+{
+    const char *at = memmem(body, len, "\xe2\x80\x9c", 3);
+    if (!at)
+        at = memmem(body, len, "\xe2\x80\x9d", 3);
+    if (at) {
+        (void)buf_addf(detail,
+                       "The body is not JSON: it has curly quotes (\u201c \u201d) in line %u, "
+                       "JSON wants straight ones (\").",
+                       line_of(body, at));
+        return true;
+    }
+    at = find_comment(body, len);
+    if (at)
+        (void)buf_addf(
+            detail,
+            "The body is not JSON: it has a comment (// or /*) in line %u, and JSON has none.",
+            line_of(body, at));
+    return at != NULL;
+}
+
+static const char *explain_code(enum json_error_code code)
+{
+    switch (code) {
+    case json_error_premature_end_of_input:
+        return "it ends too early";
+    case json_error_end_of_input_expected:
+        return "something follows the value";
+    case json_error_invalid_utf8:
+        return "it is not UTF-8";
+    case json_error_duplicate_key:
+        return "a key is repeated";
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return "a string holds a NUL character";
+    case json_error_numeric_overflow:
+        return "a number is too large";
+    default:
+        return "there is a syntax error";
+    }
+}
+
+static void explain(const char *body, size_t len, const json_error_t *error, struct buf *detail)
+{
+    if (len == 0)
+        (void)buf_adds(detail, "The body is empty; a JSON object is expected.");
+    else if (!explain_pasted(body, len, detail))
+        (void)buf_addf(detail, "The body is not JSON: %s (line %d, column %d).",
+                       explain_code(json_error_code(error)), error->line, error->column);
+}
+
+static void add_fault(struct buf *faults, const char *parent, const char *key, const char *detail)
+{
+    (void)buf_adds(faults, faults->len == 0 ? "[" : ",");
+    struct buf pointer;
+    buf_init(&pointer, 128 * 1024);
+    (void)buf_adds(&pointer, parent);
+    if (key) {
+        (void)buf_adds(&pointer, "/");
+        for (; *key; key++) /* RFC 6901 §3 */
+            (void)buf_adds(&pointer, *key == '~' ? "~0" : *key == '/' ? "~1" : (char[]){ *key, 0 });
+    }
+    (void)buf_adds(faults, "{\"pointer\":");
+    (void)buf_add_json(faults, buf_str(&pointer), pointer.len);
+    (void)buf_addf(faults, ",\"detail\":\"%s\"}", detail);
+    buf_release(&pointer);
+}
+
+/* Members of object that are none of names: a mistyped name would otherwise go unheard. */
+static void refuse_others(json_t *object, const char *parent, const char *const names[],
+                          struct buf *faults)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        bool known = false;
+        for (size_t i = 0; names[i]; i++)
+            known |= strcmp(names[i], key) == 0;
+        if (!known)
+            add_fault(faults, parent, key, "there is no such member");
+    }
+}
+
+static void check_asset_path(json_t *root, struct asset_request *ret, struct buf *faults)
+{
+    static const char *const members[] = { "location", "path", NULL };
+    json_t *asset_path = json_object_get(root, "assetPath");
+    if (!asset_path) {
+        add_fault(faults, "", "assetPath", "is missing");
+        return;
+    }
+    if (!json_is_object(asset_path)) {
+        add_fault(faults, "", "assetPath", "must be an object with location and path");
+        return;
+    }
+    json_t *location = json_object_get(asset_path, "location");
+    if (!location)
+        add_fault(faults, "/assetPath", "location", "is missing");
+    else if (!json_is_string(location) || strcmp(json_string_value(location), "local") != 0)
+        add_fault(faults, "/assetPath", "location", "must be \\\"local\\\"");
+    json_t *path = json_object_get(asset_path, "path");
+    if (!path)
+        add_fault(faults, "/assetPath", "path", "is missing");
+    else if (!json_is_string(path))
+        add_fault(faults, "/assetPath", "path", "must be a string");
+    ret->path = json_string_value(path);
+    refuse_others(asset_path, "/assetPath", members, faults);
+}
+
+static void check_notifications(json_t *root, struct asset_request *ret, struct buf *faults)
+{
+    static const char *const members[] = { "onStart", "onSuccess", "onFailure", NULL };
+    json_t *notifications = json_object_get(root, "notifications");
+    if (!notifications || json_is_null(notifications))
+        return;
+    if (!json_is_object(notifications)) {
+        add_fault(faults, "", "notifications", "must be an object or null");
+        return;
+    }
+    for (int i = 0; i < NOTIFY_COUNT; i++) {
+        json_t *url = json_object_get(notifications, members[i]);
+        ret->urls[i] = json_string_value(url);
+        if (url && !json_is_null(url) && !json_is_string(url))
+            add_fault(faults, "/notifications", members[i], "must be a string or null");
+    }
+    refuse_others(notifications, "/notifications", members, faults);
+}
+
+enum request_result asset_request_parse(const char *body, size_t len, struct asset_request *ret,
+                                        struct buf *detail, struct buf *faults)
+{
+    static const char *const members[] = { "assetPath", "notifications", NULL };
+    if (depth_of(body, len) > REQUEST_MAX_DEPTH) {
+        (void)buf_addf(detail, "The body is nested more than %d deep.", REQUEST_MAX_DEPTH);
+        return REQUEST_NOT_JSON;
+    }
+    json_error_t error = { 0 };
+    CLEANUP(json_freep)
+    json_t *root =
+        json_loadb(len ? body : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!root && json_error_code(&error) == json_error_out_of_memory)
+        return REQUEST_NO_MEMORY;
+    if (!root) {
+        explain(body, len, &error, detail);
+        return REQUEST_NOT_JSON;
+    }
+    struct asset_request found = { 0 };
+    if (!json_is_object(root)) {
+        add_fault(faults, "", NULL, "must be an object");
+    } else {
+        check_asset_path(root, &found, faults);
+        check_notifications(root, &found, faults);
+        refuse_others(root, "", members, faults);
+    }
+    if (faults->len > 0 || buf_failed(faults)) {
+        (void)buf_adds(faults, "]");
+        (void)buf_adds(detail, "The body is not of the expected shape.");
+        return REQUEST_WRONG_SHAPE;
+    }
+    found.json = TAKE(root);
+    *ret = found;
+    return REQUEST_OK;
+}
+
+void asset_request_release(struct asset_request *request)
+{
+    json_decref(request->json);
+    request->json = NULL;
+}

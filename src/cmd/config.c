@@ -1,0 +1,343 @@
+#include "cmd/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum kind { TEXT, ADDRESS, NUMBER, BYTES, DURATION, SCHEDULE, WORD };
+
+struct option {
+    const char *name; /* without "--"; its variable is ASSAY_ and the name in capitals */
+    bool environment_only;
+    enum kind kind;
+    size_t offset;        /* of the field in struct config */
+    size_t size;          /* of a NUMBER's field: sizeof(unsigned) or sizeof(uint64_t) */
+    const char *fallback; /* parsed like a given value; NULL: see finish() */
+    uint64_t least, most; /* of NUMBER, BYTES and DURATION (ms) */
+    const char *words;    /* of WORD: "a|b|c", stored as the index */
+    unsigned commands;
+    const char *shown_default; /* where fallback would not tell a person */
+    const char *help;
+};
+
+#define FIELD(f) offsetof(struct config, f), sizeof(((struct config *)NULL)->f)
+#define DAY_MS ((uint64_t)24 * 60 * 60 * 1000)
+
+static const struct option options[] = {
+    { "listen", false, ADDRESS, FIELD(listen), "127.0.0.1:5001", 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_HEALTH, NULL, "address of the HTTP API" },
+    { "monitor-listen", false, ADDRESS, FIELD(monitor_listen), NULL, 0, 0, NULL, COMMAND_SERVER,
+      "port 5555 of the API's host", "address of the monitor page, or none" },
+    { "store", false, TEXT, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL, COMMAND_SERVER, NULL,
+      "where the queue, the records and the outbox are kept" },
+    { "root", false, TEXT, FIELD(root), ".", 0, 0, NULL, COMMAND_SERVER, ". (the current folder)",
+      "local asset paths are resolved beneath it, never above" },
+    { "workers", false, NUMBER, FIELD(workers), NULL, 0, 1024, NULL, COMMAND_SERVER,
+      "number of processors", "files that are validated at once; 0 only accepts and delivers" },
+    { "http-threads", false, NUMBER, FIELD(http_threads), "1", 1, 64, NULL, COMMAND_SERVER, NULL,
+      "threads that serve the HTTP API" },
+    { "max-width", false, NUMBER, FIELD(max_width), "1000", 1, 65535, NULL, COMMAND_SERVER, NULL,
+      "widest image that passes, pixels" },
+    { "max-height", false, NUMBER, FIELD(max_height), "1000", 1, 65535, NULL, COMMAND_SERVER, NULL,
+      "highest image that passes, pixels" },
+    { "max-bytes", false, BYTES, FIELD(max_bytes), "32MiB", 1, 128u << 20, NULL, COMMAND_SERVER,
+      "32MiB", "largest file that passes (KiB, MiB or plain bytes)" },
+    { "max-queued", false, NUMBER, FIELD(max_queued), "1000000", 1, (uint64_t)1 << 32, NULL,
+      COMMAND_SERVER, NULL, "assets that may wait; beyond it the API answers 503" },
+    { "retain", false, DURATION, FIELD(retain_ms), "30d", 1000, 36500 * DAY_MS, NULL,
+      COMMAND_SERVER, NULL, "ended assets older than this are pruned (s, min, h, d)" },
+    { "webhook-allow", false, TEXT, FIELD(webhook_allow), "public,private,loopback", 0, 0, NULL,
+      COMMAND_SERVER, NULL, "networks that webhooks may reach, CIDRs too, or none" },
+    { "webhook-deny", false, TEXT, FIELD(webhook_deny), "", 0, 0, NULL, COMMAND_SERVER, "nothing",
+      "networks or CIDRs that they may not; wins over allow" },
+    { "webhook-schedule", false, SCHEDULE, FIELD(webhook_delays_ms), NULL, 0, 0, NULL,
+      COMMAND_SERVER, "5s,5min,30min,2h,5h,10h,14h,20h,24h",
+      "pauses before a webhook's second attempt, its third, …" },
+    { "log-level", false, WORD, FIELD(log_level), "info", 0, 0, "debug|info|warn|error",
+      COMMAND_SERVER, NULL, "least important lines that are logged" },
+    { "log-format", false, WORD, FIELD(log_format), "logfmt", 0, 0, "logfmt|json", COMMAND_SERVER,
+      NULL, "form of the log lines" },
+    { "sandbox", true, WORD, FIELD(sandbox), "on", 0, 0, "off|on", COMMAND_SERVER, NULL,
+      "off: images are read without the jail (a warning says so)" },
+};
+
+/* "max-width" → "ASSAY_MAX_WIDTH" */
+static void variable_name(const char *name, char ret_variable[static 64])
+{
+    memcpy(ret_variable, "ASSAY_", 6);
+    size_t i = 0;
+    for (; name[i] && i < 57; i++)
+        ret_variable[6 + i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+    ret_variable[6 + i] = '\0';
+}
+
+/* A whole number followed by one of units ("KiB", …), each standing for its factor. */
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+static const struct unit byte_units[] = {
+    { "", 1 }, { "KiB", 1 << 10 }, { "MiB", 1 << 20 }, { NULL, 0 }
+};
+static const struct unit time_units[] = { { "ms", 1 },          { "s", 1000 },
+                                          { "min", 60 * 1000 }, { "h", 3600 * 1000 },
+                                          { "d", DAY_MS },      { NULL, 0 } };
+static const struct unit no_units[] = { { "", 1 }, { NULL, 0 } };
+
+static int parse_amount(const char *text, size_t len, const struct unit *units, uint64_t *ret)
+{
+    uint64_t value = 0;
+    size_t i = 0;
+    for (; i < len && isdigit((unsigned char)text[i]); i++) {
+        if (value > UINT64_MAX / 10 - 10)
+            return -1;
+        value = value * 10 + (uint64_t)(text[i] - '0');
+    }
+    if (i == 0)
+        return -1;
+    for (; units->name; units++) {
+        if (strlen(units->name) != len - i || memcmp(units->name, text + i, len - i) != 0)
+            continue;
+        if (value > UINT64_MAX / units->factor)
+            return -1;
+        *ret = value * units->factor;
+        return 0;
+    }
+    return -1;
+}
+
+static int parse_word(const char *words, const char *text, unsigned *ret)
+{
+    unsigned index = 0;
+    for (const char *w = words;; index++) {
+        size_t len = strcspn(w, "|");
+        if (strlen(text) == len && memcmp(w, text, len) == 0) {
+            *ret = index;
+            return 0;
+        }
+        if (w[len] == '\0')
+            return -1;
+        w += len + 1;
+    }
+}
+
+/* "host:port" with a port of 0 … 65535; an IPv6 host stands in brackets. */
+static bool is_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    if (!colon || colon == text || parse_amount(colon + 1, strlen(colon + 1), no_units, &port) < 0)
+        return false;
+    bool bracketed = text[0] == '[' && colon[-1] == ']';
+    return port <= 65535 && (bracketed || memchr(text, ':', (size_t)(colon - text)) == NULL);
+}
+
+static int parse_schedule(struct config *config, const char *text)
+{
+    config->webhook_n_delays = 0;
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        uint64_t ms;
+        if (parse_amount(text, len, time_units, &ms) < 0 || ms > 365 * DAY_MS ||
+            config->webhook_n_delays == SENDER_MAX_DELAYS)
+            return -1;
+        config->webhook_delays_ms[config->webhook_n_delays++] = (int64_t)ms;
+        if (text[len] == '\0')
+            return 0;
+        text += len + 1;
+    }
+}
+
+/* What a value of this option looks like, for the line that refuses another. */
+static void describe(const struct option *o, struct buf *out)
+{
+    switch (o->kind) {
+    case TEXT:
+        (void)buf_adds(out, "some text");
+        break;
+    case ADDRESS:
+        (void)buf_adds(out, "host:port, as in 127.0.0.1:5001 or [::1]:5001");
+        break;
+    case NUMBER:
+        (void)buf_addf(out, "a whole number from %llu to %llu", (unsigned long long)o->least,
+                       (unsigned long long)o->most);
+        break;
+    case BYTES:
+        (void)buf_addf(out, "a size from 1 to %lluMiB, as in 500KiB or 32MiB",
+                       (unsigned long long)o->most >> 20);
+        break;
+    case DURATION:
+        (void)buf_adds(out, "a time of at least 1s, as in 90s, 15min, 12h or 30d");
+        break;
+    case SCHEDULE:
+        (void)buf_addf(out, "up to %d times joined by commas, as in 5s,5min,2h", SENDER_MAX_DELAYS);
+        break;
+    case WORD:
+        (void)buf_addf(out, "one of %s", o->words);
+        break;
+    }
+}
+
+static int parse_value(struct config *config, const struct option *o, const char *text)
+{
+    void *field = (char *)config + o->offset;
+    uint64_t amount;
+    switch (o->kind) {
+    case TEXT:
+        memcpy(field, &text, sizeof(text));
+        return 0;
+    case ADDRESS:
+        if (!is_address(text) && !(o->fallback == NULL && strcmp(text, "none") == 0))
+            return -1;
+        memcpy(field, &text, sizeof(text));
+        return 0;
+    case NUMBER:
+    case BYTES:
+    case DURATION: {
+        const struct unit *units = o->kind == BYTES      ? byte_units
+                                   : o->kind == DURATION ? time_units
+                                                         : no_units;
+        if (parse_amount(text, strlen(text), units, &amount) < 0 || amount < o->least ||
+            amount > o->most)
+            return -1;
+        uint32_t narrow = (uint32_t)amount;
+        memcpy(field, o->size == sizeof(narrow) ? (void *)&narrow : (void *)&amount, o->size);
+        return 0;
+    }
+    case SCHEDULE:
+        return parse_schedule(config, text);
+    case WORD: {
+        unsigned index;
+        if (parse_word(o->words, text, &index) < 0)
+            return -1;
+        if (o->size == sizeof(bool))
+            *(bool *)field = index != 0;
+        else
+            *(unsigned *)field = index;
+        return 0;
+    }
+    }
+    return -1;
+}
+
+static int set_value(struct config *config, const struct option *o, const char *text,
+                     const char *where, struct err *err)
+{
+    if (parse_value(config, o, text) == 0)
+        return 0;
+    struct buf expected;
+    buf_init(&expected, 200);
+    describe(o, &expected);
+    (void)err_set(err, ERR_INVALID, "%s: '%.60s' is not %s", where, text, buf_str(&expected));
+    buf_release(&expected);
+    return -1;
+}
+
+static const struct option *find_option(const char *name, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
+            return &options[i];
+    return NULL;
+}
+
+/* Every variable that begins with ASSAY_ must be one of ours, else a mistyped one would go unseen. */
+static int parse_environment(struct config *config, enum command command, char *const environ[],
+                             struct err *err)
+{
+    for (; *environ; environ++) {
+        if (strncmp(*environ, "ASSAY_", 6) != 0)
+            continue;
+        size_t len = strcspn(*environ, "=");
+        const struct option *found = NULL;
+        char variable[64];
+        for (size_t i = 0; i < ARRAY_LEN(options) && !found; i++) {
+            variable_name(options[i].name, variable);
+            if (strlen(variable) == len && memcmp(variable, *environ, len) == 0)
+                found = &options[i];
+        }
+        if (!found)
+            return err_set(err, ERR_INVALID, "%.*s: there is no such setting (see assay help)",
+                           (int)(len < 80 ? len : 80), *environ);
+        variable_name(found->name, variable);
+        if ((found->commands & command) &&
+            set_value(config, found, *environ + len + 1, variable, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int parse_flags(struct config *config, enum command command, int argc, char *argv[],
+                       struct err *err)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return 1;
+        if (strncmp(argv[i], "--", 2) != 0)
+            return err_set(err, ERR_INVALID, "'%.60s': only flags are expected here", argv[i]);
+        size_t len = strcspn(argv[i] + 2, "=");
+        const struct option *o = find_option(argv[i] + 2, len);
+        if (!o || o->environment_only || !(o->commands & command))
+            return err_set(err, ERR_INVALID, "%.60s: there is no such flag (see --help)", argv[i]);
+        char flag[64] = "--";
+        memcpy(flag + 2, o->name, strlen(o->name) + 1);
+        const char *value = argv[i][2 + len] == '=' ? argv[i] + 2 + len + 1 : argv[++i];
+        if (i >= argc)
+            return err_set(err, ERR_INVALID, "%s: its value is missing", flag);
+        if (set_value(config, o, value, flag, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Defaults that depend on the machine or on other settings, and combinations that cannot be. */
+static int finish(struct config *config, struct err *err)
+{
+    if (!config->monitor_listen) {
+        size_t host_len = (size_t)(strrchr(config->listen, ':') - config->listen);
+        if (host_len + sizeof(":5555") > sizeof(config->monitor_listen_default))
+            return err_set(err, ERR_INVALID, "--listen: the host is too long");
+        memcpy(config->monitor_listen_default, config->listen, host_len);
+        memcpy(config->monitor_listen_default + host_len, ":5555", sizeof(":5555"));
+        config->monitor_listen = config->monitor_listen_default;
+    }
+    bool any_port = strcmp(strrchr(config->listen, ':'), ":0") == 0;
+    if (!any_port && strcmp(config->listen, config->monitor_listen) == 0)
+        return err_set(err, ERR_INVALID, "--listen and --monitor-listen cannot both be %.60s",
+                       config->listen);
+    return 0;
+}
+
+int config_parse(struct config *config, enum command command, int argc, char *argv[],
+                 char *const environ[], struct err *err)
+{
+    *config = (struct config){ 0 };
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    config->workers = processors > 0 ? (unsigned)processors : 1;
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (options[i].fallback && parse_value(config, &options[i], options[i].fallback) < 0)
+            return err_set(err, ERR_INVALID, "the default of --%s is none", options[i].name);
+    if (parse_environment(config, command, environ, err) < 0)
+        return -1;
+    int rc = parse_flags(config, command, argc, argv, err);
+    return rc != 0 ? rc : finish(config, err);
+}
+
+void config_help(enum command command, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        const struct option *o = &options[i];
+        if (!(o->commands & command))
+            continue;
+        char variable[64];
+        variable_name(o->name, variable);
+        (void)buf_addf(out, "  %s%-18s %s\n  %20s %s, default: %s\n",
+                       o->environment_only ? "  " : "--", o->environment_only ? "" : o->name,
+                       o->help, "", variable, o->shown_default ? o->shown_default : o->fallback);
+    }
+}

@@ -1,0 +1,43 @@
+#ifndef CMD_CONFIG_H
+#define CMD_CONFIG_H
+/* config: every setting of every command. One table (config.c) drives the flags, the environment, the
+ * defaults, the ranges and --help. Flags win over the environment; what is unknown, cannot be parsed or
+ * makes no sense together stops the start with one line. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/buf.h"
+#include "webhook/sender.h"
+
+enum command {
+    COMMAND_SERVER = 1 << 0,
+    COMMAND_HEALTH = 1 << 1,
+};
+
+enum { CONFIG_ARGUMENTS = 64 };
+
+struct config {
+    const char *listen, *monitor_listen; /* "host:port"; monitor_listen may be "none" */
+    const char *store, *root;
+    unsigned workers;
+    uint32_t max_width, max_height; /* pixels */
+    uint64_t max_bytes, max_queued;
+    int64_t retain_ms;
+    const char *webhook_allow, *webhook_deny;
+    int64_t webhook_delays_ms[SENDER_MAX_DELAYS]; /* pauses between attempts */
+    unsigned webhook_n_delays;                    /* 0: the default schedule */
+    unsigned log_level, log_format;               /* enum log_level, enum log_format */
+    bool sandbox;
+    unsigned http_threads;
+    char monitor_listen_default[300];
+};
+
+/* Read argv (after the command's name) and environ into *config. 1: --help was asked for.
+ * -1: *err is the one line that says what is wrong. Strings are borrowed from argv and environ. */
+int config_parse(struct config *config, enum command command, int argc, char *argv[],
+                 char *const environ[], struct err *err);
+/* The options of command, one a line or two: name, environment variable, default, meaning. */
+void config_help(enum command command, struct buf *out);
+#endif
