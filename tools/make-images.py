@@ -45,11 +45,11 @@ def truncated(data):
 
 
 def corrupt(data):
-    """In the middle of the scan, 64 bytes that no encoder would write; the length is unchanged."""
+    """In the middle of the scan, 256 ones in a row: no Huffman code is all ones (T.81 C), so no
+    encoder writes them. (ff 00 is how the byte ff is written in a scan.) The length is unchanged."""
     start = scan_starts(data)
     middle = start + (len(data) - start) // 2
-    noise = bytes((97 * i + 31) % 255 for i in range(64))  # never 0xff: it would begin a marker
-    return data[:middle] + noise + data[middle + 64 :]
+    return data[:middle] + b"\xff\x00" * 32 + data[middle + 64 :]
 
 
 def main():
