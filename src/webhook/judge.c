@@ -1,0 +1,76 @@
+#include "webhook/judge.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "webhook/url.h"
+
+static void curl_url_freep(CURLU **handle)
+{
+    curl_url_cleanup(*handle);
+}
+
+static void curl_textp(char **text)
+{
+    curl_free(*text);
+}
+
+/* Whether libcurl, which will send to this URL, reads the same origin out of it: two readers that
+ * differ are how requests end up at hosts that nobody checked. What libcurl read is written as a URL
+ * again, so that one function makes both origins comparable. */
+static bool curl_agrees(const char *url)
+{
+    CLEANUP(curl_url_freep) CURLU *handle = curl_url();
+    CLEANUP(curl_textp) char *scheme = NULL;
+    CLEANUP(curl_textp) char *host = NULL;
+    CLEANUP(curl_textp) char *port = NULL;
+    if (!handle)
+        return true; /* no memory: no second opinion. The sender asks libcurl again. */
+    CURLUcode code = curl_url_set(handle, CURLUPART_URL, url, 0);
+    if (code == CURLUE_OK)
+        code = curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0);
+    if (code == CURLUE_OK)
+        code = curl_url_get(handle, CURLUPART_HOST, &host, 0);
+    if (code == CURLUE_OK)
+        code = curl_url_get(handle, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+    if (code != CURLUE_OK)
+        return code == CURLUE_OUT_OF_MEMORY;
+
+    char read[URL_ORIGIN_LEN + 1], ours[URL_ORIGIN_LEN], theirs[URL_ORIGIN_LEN];
+    const char *why;
+    int len = snprintf(read, sizeof(read), "%s://%s:%s", scheme, host, port);
+    if (len < 0 || (size_t)len >= sizeof(read) || !url_is_valid(read, (size_t)len, &why))
+        return false;
+    url_origin(url, ours);
+    url_origin(read, theirs);
+    return strcmp(ours, theirs) == 0;
+}
+
+enum url_state judge_url(const struct policy *policy, const char *url, const char **ret_why)
+{
+    const char *ignored;
+    const char **why = ret_why ? ret_why : &ignored;
+    if (!url) {
+        *why = "absent";
+        return URL_ABSENT;
+    }
+    if (!url_is_valid(url, strlen(url), why))
+        return URL_INVALID;
+    if (policy_is_off(policy)) {
+        *why = "nothing is ever sent";
+        return URL_OFF;
+    }
+    if (!curl_agrees(url)) {
+        *why = "libcurl reads another host or port";
+        return URL_INVALID;
+    }
+    struct sockaddr_storage address;
+    if (url_literal_address(url, &address) &&
+        !policy_allows(policy, (const struct sockaddr *)&address, why))
+        return URL_DISALLOWED;
+    *why = "ok";
+    return URL_VALID;
+}

@@ -1,0 +1,132 @@
+/* What is known of a client's URL before anything is sent. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "webhook/judge.h"
+#include "webhook/url.h"
+
+DEFINE_FREEP(struct policy *, policy_free)
+
+static struct policy *policy_of(const char *allow)
+{
+    struct policy *policy = NULL;
+    struct err err;
+    if (policy_new(allow, NULL, &policy, &err) < 0)
+        fail_msg("%s", err.msg);
+    return policy;
+}
+
+static void urls_are_judged_by_rule_then_by_address(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *allow, *url;
+        enum url_state expected;
+    } rows[] = {
+        { "public,private,loopback", NULL, URL_ABSENT },
+        { "public,private,loopback", "", URL_INVALID },
+        { "public,private,loopback", "nonsense", URL_INVALID },
+        { "public,private,loopback", "http://127.1/", URL_INVALID },
+        { "public,private,loopback", "http://localhost:9000/x", URL_VALID },
+        { "public,private,loopback", "http://127.0.0.1:9000", URL_VALID },
+        { "public,private,loopback", "http://127.0.0.1:6379", URL_DISALLOWED },
+        { "public,private,loopback", "http://169.254.169.254/latest", URL_DISALLOWED },
+        { "public,private,loopback", "http://[::ffff:169.254.169.254]/", URL_DISALLOWED },
+        { "public,private,loopback", "http://0.0.0.0:9000/", URL_DISALLOWED },
+        { "public", "http://127.0.0.1:9000", URL_DISALLOWED },
+        { "public", "http://[::1]:9000", URL_DISALLOWED },
+        { "public", "http://10.0.0.1/", URL_DISALLOWED },
+        { "public", "http://localhost/", URL_VALID }, /* a name: decided when it is resolved */
+        { "public", "https://93.184.216.34/", URL_VALID },
+        { "none", NULL, URL_ABSENT },
+        { "none", "nonsense", URL_INVALID },
+        { "none", "http://localhost/", URL_OFF },
+        { "none", "http://169.254.169.254/", URL_OFF },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(policy_freep) struct policy *policy = policy_of(rows[i].allow);
+        const char *why = NULL;
+        if (judge_url(policy, rows[i].url, &why) != rows[i].expected)
+            fail_msg("allow %s, %s: %s", rows[i].allow, rows[i].url, why);
+        assert_non_null(why);
+        assert_int_equal(judge_url(policy, rows[i].url, NULL), rows[i].expected);
+    }
+}
+
+static void libcurl_agrees_on_every_way_to_write_an_origin(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {
+        "HtTpS://EXAMPLE.com./Path",
+        "http://h:",
+        "http://h:00080/",
+        "http://h?q",
+        "http://h#f",
+        "http://my_svc:9000",
+        "http://[::1]:00080",
+        "http://h:/?",
+        "http://[0:0:0:0:0:FFFF:102:304]/",
+        "http://[1:2:3:4:5:6:7::]/",
+        "http://1.2.3.4.example",
+        "http://h/?u=http://x@y:1/",
+        "http://xn--bcher-kva.example",
+        "http://h//double",
+    };
+    CLEANUP(policy_freep) struct policy *policy = policy_of("public,private,0.0.0.0/0,::/0");
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        const char *why;
+        if (judge_url(policy, urls[i], &why) != URL_VALID)
+            fail_msg("%s: %s", urls[i], why);
+    }
+}
+
+/* The rule and libcurl must agree on every valid URL that we know of: then none is refused by the
+ * second look alone. */
+static void libcurl_agrees_on_the_shared_cases(void **state)
+{
+    (void)state;
+    const char *shared = getenv("ASSAY_SHARED");
+    char path[4096];
+    (void)snprintf(path, sizeof(path), "%s/urls/cases.jsonl", shared ? shared : "../shared");
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        print_message("skipped: no %s\n", path);
+        skip();
+    }
+    CLEANUP(policy_freep) struct policy *policy = policy_of("public,private,0.0.0.0/0,::/0");
+    CLEANUP(freep) char *line = NULL;
+    size_t cap = 0;
+    while (getline(&line, &cap, f) > 0) {
+        json_error_t error;
+        json_t *row = json_loads(line, JSON_ALLOW_NUL, &error);
+        assert_non_null(row);
+        json_t *url = json_object_get(row, "url");
+        const char *text = json_string_value(url), *why;
+        bool has_nul = strlen(text) != json_string_length(url);
+        bool valid = json_is_true(json_object_get(row, "valid"));
+        enum url_state judged = judge_url(policy, text, &why);
+        if (!has_nul && valid != (judged != URL_INVALID))
+            fail_msg("%s: %s", text, why);
+        json_decref(row);
+    }
+    (void)fclose(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(urls_are_judged_by_rule_then_by_address),
+        cmocka_unit_test(libcurl_agrees_on_every_way_to_write_an_origin),
+        cmocka_unit_test(libcurl_agrees_on_the_shared_cases),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
