@@ -1,0 +1,4 @@
+#ifndef BASE_VERSION_H
+#define BASE_VERSION_H
+#define ASSAY_VERSION "0.1.0"
+#endif

@@ -1,0 +1,69 @@
+/* assay: validates image assets. This file only finds the command. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/version.h"
+#include "cmd/commands.h"
+#include "cmd/config.h"
+
+static const struct {
+    const char *name;
+    enum command options; /* which rows of the table of options it has; 0: none */
+    int (*run)(int argc, char *argv[]);
+    const char *does;
+} commands[] = {
+    { "server", COMMAND_SERVER, cmd_server,
+      "everything in one process tree: API, queue, validation, webhooks, monitor page" },
+    { "health", COMMAND_HEALTH, cmd_health, "asks the running server whether it is ready" },
+};
+
+static int help(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (!name || strcmp(commands[i].name, name) != 0)
+            continue;
+        struct buf options;
+        buf_init(&options, 64 * 1024);
+        config_help(commands[i].options, &options);
+        (void)printf("assay %s [options]: %s\n\nOptions, each with its environment variable (flags "
+                     "win):\n%s",
+                     name, commands[i].does, buf_str(&options));
+        buf_release(&options);
+        return EXIT_OK;
+    }
+    if (name) {
+        (void)fprintf(stderr, "assay: '%.60s' is no command (see assay help)\n", name);
+        return EXIT_USAGE;
+    }
+    (void)printf("assay %s: validates image assets\n\nCommands:\n", ASSAY_VERSION);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        (void)printf("  %-14s %s\n", commands[i].name, commands[i].does);
+    (void)printf("  %-14s prints the version\n  %-14s prints this, or a command's options\n",
+                 "version", "help [command]");
+    return EXIT_OK;
+}
+
+int main(int argc, char *argv[])
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name) {
+        (void)fprintf(stderr, "assay: a command is missing (see assay help)\n");
+        return EXIT_USAGE;
+    }
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
+        (void)printf("assay %s\n", ASSAY_VERSION);
+        return EXIT_OK;
+    }
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help(argc > 2 ? argv[2] : NULL);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(commands[i].name, name) != 0)
+            continue;
+        for (int j = 2; j < argc; j++)
+            if (strcmp(argv[j], "--help") == 0 || strcmp(argv[j], "-h") == 0)
+                return help(name);
+        return commands[i].run(argc - 2, argv + 2);
+    }
+    return help(name);
+}

@@ -1,0 +1,255 @@
+/* assay server: everything in one process tree.
+ *
+ *     main thread: signals, housekeeping        HTTP threads (API, monitor)
+ *     store thread, checkpoint thread           worker threads ── jailed children
+ *     webhook thread
+ *
+ * Started in the order of what needs what: the jailed children first, while there is no thread yet.
+ * Drained in the order of an asset's life: accept nothing, validate nothing, send nothing, store. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "cmd/commands.h"
+#include "cmd/config.h"
+#include "monitor/monitor.h"
+#include "webhook/sender.h"
+#include "worker/worker.h"
+
+enum {
+    DRAIN_MS = 25 * 1000,      /* the whole drain; then the process ends as it is */
+    HTTP_DRAIN_MS = 5 * 1000,  /* for answers that are under way */
+    SEND_DRAIN_MS = 11 * 1000, /* for transfers under way: a little more than one may take */
+    HOUSEKEEPING_MS = 60 * 1000,
+    PRUNE_BATCH = 500,
+};
+
+extern char **environ;
+
+struct server {
+    struct config config;
+    struct pool *pool;
+    struct asset_root *root;
+    struct policy *policy;
+    struct store *store;
+    struct service *service;
+    struct sender *sender;
+    struct workers *workers;
+    struct api api;
+    struct monitor monitor;
+    struct http_server *api_server, *monitor_server;
+};
+
+/* Names that a listener on loopback answers to; others are a page of some site that was rebound. */
+static const char *const loopback_hosts[] = { "localhost", "127.0.0.1", "[::1]",
+                                              "host.docker.internal", NULL };
+
+static bool is_loopback(const char *listen)
+{
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
+           strncmp(listen, "localhost:", 10) == 0;
+}
+
+static int start_http(const char *listen, unsigned threads, const struct http_app *ops, void *app,
+                      struct http_server **ret, struct err *err)
+{
+    struct http_config http = { .listen = listen,
+                                .threads = threads,
+                                .hosts = is_loopback(listen) ? loopback_hosts : NULL };
+    if (http_start(&http, ops, app, ret, err) < 0)
+        return err_add(err, "listen on %s", listen);
+    return 0;
+}
+
+/* What has to exist before the first thread does. */
+static int start_jail(struct server *s, struct err *err)
+{
+    struct pool_config pool = { .validator = &validator_image,
+                                .limits = { .max_width = s->config.max_width,
+                                            .max_height = s->config.max_height,
+                                            .max_bytes = s->config.max_bytes },
+                                .slots = s->config.workers ? s->config.workers : 1,
+                                .sandbox = s->config.sandbox,
+                                .digest = true };
+    return pool_new(&pool, &s->pool, err);
+}
+
+static int start(struct server *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    if (start_jail(s, err) < 0)
+        return err_add(err, "start the jailed children");
+    if (asset_root_open(c->root, &s->root, err) < 0)
+        return err_add(err, "--root %s", c->root);
+    if (policy_new(c->webhook_allow, c->webhook_deny, &s->policy, err) < 0)
+        return err_add(err, "--webhook-allow, --webhook-deny");
+    struct store_config store = { .max_queued = c->max_queued };
+    if (store_open(c->store, &store, &s->store, err) < 0)
+        return err_add(err, "--store %s", c->store);
+    if (service_start(s->store, &s->service, err) < 0)
+        return -1;
+
+    struct sender_config sender = { .n_delays = c->webhook_n_delays };
+    memcpy(sender.delays_ms, c->webhook_delays_ms, sizeof(sender.delays_ms));
+    if (sender_start(s->service, s->policy, &sender, &s->sender, err) < 0)
+        return -1;
+    struct workers_config workers = { .count = c->workers,
+                                      .service = s->service,
+                                      .pool = s->pool,
+                                      .root = s->root,
+                                      .limits = { .max_width = c->max_width,
+                                                  .max_height = c->max_height,
+                                                  .max_bytes = c->max_bytes } };
+    if (workers_start(&workers, &s->workers, err) < 0)
+        return -1;
+
+    s->monitor = (struct monitor){ .store = s->store };
+    if (strcmp(c->monitor_listen, "none") != 0 &&
+        start_http(c->monitor_listen, 1, &monitor_http, &s->monitor, &s->monitor_server, err) < 0)
+        return -1;
+    s->api = (struct api){ .store = s->store,
+                           .service = s->service,
+                           .policy = s->policy,
+                           .sandbox = c->sandbox,
+                           .sandbox_layers = pool_layers(s->pool) };
+    return start_http(c->listen, c->http_threads, &api_http, &s->api, &s->api_server, err);
+}
+
+/* Also of a server that is only half started. */
+static void stop(struct server *s)
+{
+    if (s->api_server)
+        http_drain(s->api_server);
+    if (s->monitor_server)
+        http_drain(s->monitor_server);
+    if (s->api_server) /* before the workers: an answer may wait for its commit */
+        http_stop(s->api_server, HTTP_DRAIN_MS);
+    if (s->monitor_server)
+        http_stop(s->monitor_server, 1000);
+    if (s->workers)
+        workers_drain(s->workers);
+    if (s->sender)
+        sender_drain(s->sender, SEND_DRAIN_MS);
+    if (s->service)
+        service_unpark(s->service);
+    workers_stop(s->workers);
+    if (s->sender)
+        sender_stop(s->sender);
+    service_stop(s->service);
+    if (s->store)
+        store_close(s->store);
+    if (s->policy)
+        policy_free(s->policy);
+    if (s->root)
+        asset_root_close(s->root);
+    if (s->pool)
+        pool_free(s->pool);
+}
+
+static void prune(struct server *s)
+{
+    uint64_t pruned = 0;
+    struct step step;
+    do {
+        step = (struct step){ .kind = STEP_PRUNE };
+        step.u.prune = (struct step_prune){ .before_ms = clock_wall_ms() - s->config.retain_ms,
+                                            .max = PRUNE_BATCH };
+        service_call(s->service, &step);
+        if (step.result == STEP_DONE)
+            pruned += step.u.prune.ret_count;
+    } while (step.result == STEP_DONE && step.u.prune.ret_count == PRUNE_BATCH);
+    if (pruned)
+        log_info("pruned", LOG_I("assets", pruned));
+}
+
+/* Until SIGTERM or SIGINT. */
+static void run(struct server *s, int signal_fd)
+{
+    int64_t housekeeping_ms = clock_mono_ms();
+    for (;;) {
+        int64_t wait_ms = housekeeping_ms - clock_mono_ms();
+        struct pollfd p = { .fd = signal_fd, .events = POLLIN };
+        if (poll(&p, 1, wait_ms > 0 ? (int)wait_ms : 0) > 0) {
+            struct signalfd_siginfo info;
+            if (read(signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+                log_info("drain", LOG_S("signal", strsignal((int)info.ssi_signo)));
+                return;
+            }
+        }
+        if (clock_mono_ms() >= housekeeping_ms) {
+            prune(s);
+            housekeeping_ms = clock_mono_ms() + HOUSEKEEPING_MS;
+        }
+    }
+}
+
+static void drain_took_too_long(int signal)
+{
+    (void)signal;
+    static const char line[] = "level=error event=drain_timeout why=\"25 s are over\"\n";
+    (void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+    _exit(EXIT_FAULT);
+}
+
+/* From here on a second signal ends the process at once, and so does the end of the time for it. What
+ * is not stored then is done again after the next start. */
+static void bound_drain(const sigset_t *stopping)
+{
+    (void)signal(SIGALRM, drain_took_too_long);
+    (void)alarm(DRAIN_MS / 1000);
+    (void)pthread_sigmask(SIG_UNBLOCK, stopping, NULL);
+}
+
+static void say_ready(const struct server *s)
+{
+    log_info("ready", LOG_S("version", ASSAY_VERSION), LOG_S("listen", s->config.listen),
+             LOG_I("port", http_port(s->api_server)), LOG_S("monitor", s->config.monitor_listen),
+             LOG_S("store", s->config.store), LOG_S("root", s->config.root),
+             LOG_I("workers", s->config.workers), LOG_S("sandbox", pool_layers(s->pool)));
+    if (!s->config.sandbox)
+        log_warn("sandbox_off",
+                 LOG_S("why", "ASSAY_SANDBOX=off: hostile images are read without it"));
+    if (!is_loopback(s->config.listen))
+        log_warn("open_to_network", LOG_S("listen", s->config.listen),
+                 LOG_S("why", "anyone who reaches this port can post; no API key is set"));
+}
+
+int cmd_server(int argc, char *argv[])
+{
+    struct server s = { 0 };
+    struct err err = { 0 };
+    if (config_parse(&s.config, COMMAND_SERVER, argc, argv, environ, &err) != 0) {
+        (void)fprintf(stderr, "assay server: %s\n", err.msg);
+        return EXIT_USAGE;
+    }
+    log_setup(s.config.log_level, s.config.log_format);
+
+    sigset_t stopping;
+    (void)sigemptyset(&stopping);
+    (void)sigaddset(&stopping, SIGTERM);
+    (void)sigaddset(&stopping, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &stopping, NULL); /* every thread inherits it */
+    (void)signal(SIGPIPE, SIG_IGN);
+    CLEANUP(closep) int signal_fd = signalfd(-1, &stopping, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0 || start(&s, &err) < 0) {
+        (void)fprintf(stderr, "assay server: %s\n", signal_fd < 0 ? strerror(errno) : err.msg);
+        stop(&s);
+        return EXIT_NO_START;
+    }
+    say_ready(&s);
+    run(&s, signal_fd);
+    bound_drain(&stopping);
+    stop(&s);
+    log_info("stopped", LOG_S("why", "drained"));
+    return EXIT_OK;
+}
