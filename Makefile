@@ -78,7 +78,7 @@ native-test: tests
 	@V=$(V) tools/run-tests.sh $(BUILD) $(TEST_BINARIES) $(FUZZERS:%=$(REPLAY)/test/fuzz/replay_%)
 
 native-test-e2e: build
-	ASSAY_BINARY=$(abspath $(BUILD)/assay) ASSAY_MODE=$(MODE) tools/pytest.sh test/e2e $(ARGS)
+	ASSAY_BINARY=$(abspath $(BUILD)/assay) tools/pytest.sh test/e2e $(ARGS)
 
 unit: tests ## only the unit and contract tests, natively
 	@V=$(V) tools/run-tests.sh $(BUILD) $(TEST_BINARIES)

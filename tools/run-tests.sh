@@ -5,10 +5,12 @@
 # gets the files of test/fuzz/corpus/X and counts as one test for each file. A program that ends
 # badly counts as one failure even if it reported none (a crash, a leak, a deadline). The last
 # line is "N passed, N failed, N skipped"; with V=1 every test is named. Exit 1 if any failed.
+# shellcheck disable=SC2086 # $RUNNER is a command with arguments, or nothing
 set -u
 build=$1
 shift
 deadline=${TEST_TIMEOUT:-300} # seconds for one program
+RUNNER=${RUNNER:-}            # what runs the program, when this processor cannot: qemu-aarch64
 passed=0 failed=0 skipped=0
 
 # The sanitizers stop at the first fault, with a code that is not cmocka's count of failures.
@@ -44,13 +46,13 @@ for program; do
         corpus=test/fuzz/corpus/${name#fuzz/replay_}
         find "$corpus" -type f ! -name '*.md' 2>/dev/null | LC_ALL=C sort >"$log.outcomes.files"
         # in one process: a corpus is thousands of small files
-        xargs -r timeout -k 5 "$deadline" "$program" <"$log.outcomes.files" >"$log" 2>&1
+        xargs -r timeout -k 5 "$deadline" $RUNNER "$program" <"$log.outcomes.files" >"$log" 2>&1
         status=$?
         sed 's/^/ok /' "$log.outcomes.files" >"$log.outcomes"
         rm "$log.outcomes.files"
         ;;
     *)
-        timeout -k 5 "$deadline" "$program" >"$log" 2>&1 </dev/null
+        timeout -k 5 "$deadline" $RUNNER "$program" >"$log" 2>&1 </dev/null
         status=$?
         outcomes <"$log" >"$log.outcomes"
         ;;

@@ -87,6 +87,13 @@ run_server_in_docker()
     set -- --rm --read-only --cap-drop ALL --security-opt no-new-privileges --stop-timeout 30 \
         --tmpfs /tmp:rw,noexec,nosuid,nodev,size=16m \
         -v assay-data:/data -v "$PWD:/assets:ro"
+    # settings in the caller's environment count here too, but not paths of this machine
+    for name in $(env | sed -n 's/^\(ASSAY_[A-Z_]*\)=.*/\1/p'); do
+        case $name in
+        ASSAY_SHARED | ASSAY_ROOT | ASSAY_STORE | ASSAY_LISTEN | ASSAY_MONITOR_LISTEN | *_FILE) ;;
+        *) set -- "$@" -e "$name" ;;
+        esac
+    done
     if [ -t 0 ] && [ -t 1 ]; then
         set -- -it "$@"
     fi
