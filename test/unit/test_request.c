@@ -1,0 +1,187 @@
+/* The body of POST /assets/image: what is refused, with what words, and what is not. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/request.h"
+#include "base/cleanup.h"
+
+struct outcome {
+    enum request_result result;
+    struct asset_request request;
+    struct buf detail, faults;
+};
+
+static void parse(const char *body, size_t len, struct outcome *o)
+{
+    *o = (struct outcome){ 0 };
+    buf_init(&o->detail, 1024);
+    buf_init(&o->faults, 1 << 20);
+    o->result = asset_request_parse(body, len, &o->request, &o->detail, &o->faults);
+}
+
+static void release(struct outcome *o)
+{
+    if (o->result == REQUEST_OK)
+        asset_request_release(&o->request);
+    buf_release(&o->detail);
+    buf_release(&o->faults);
+}
+
+static void a_whole_request_is_read(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"./images/foo\"},\"notifications\":"
+        "{\"onStart\":\"http://a/1\",\"onSuccess\":null,\"onFailure\":\"\"}}";
+    struct outcome o;
+    parse(body, sizeof(body) - 1, &o);
+    assert_int_equal(o.result, REQUEST_OK);
+    assert_string_equal(o.request.path, "./images/foo");
+    assert_string_equal(o.request.urls[NOTIFY_START], "http://a/1");
+    assert_null(o.request.urls[NOTIFY_SUCCESS]);
+    assert_string_equal(o.request.urls[NOTIFY_FAILURE], ""); /* there, and not valid */
+    release(&o);
+}
+
+static void notifications_may_be_left_out_or_null(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"x\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"\"},\"notifications\":null}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"x\"},\"notifications\":{}}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        struct outcome o;
+        parse(bodies[i], strlen(bodies[i]), &o);
+        assert_int_equal(o.result, REQUEST_OK);
+        release(&o);
+    }
+}
+
+static void every_fault_of_the_shape_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        const char *pointers[6];
+    } cases[] = {
+        { "[]", { "\"\"" } },
+        { "null", { "\"\"" } },
+        { "{}", { "\"/assetPath\"" } },
+        { "{\"assetPath\":3,\"notifications\":[]}", { "\"/assetPath\"", "\"/notifications\"" } },
+        { "{\"assetPath\":{}}", { "\"/assetPath/location\"", "\"/assetPath/path\"" } },
+        { "{\"assetPath\":{\"location\":\"s3\",\"path\":1,\"a/"
+          "b~\":2},\"notifications\":{\"onStart\":1,"
+          "\"onSucces\":\"\"},\"x\":1}",
+          { "\"/assetPath/location\"", "\"/assetPath/path\"", "\"/assetPath/a~1b~0\"",
+            "\"/notifications/onStart\"", "\"/notifications/onSucces\"", "\"/x\"" } },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct outcome o;
+        parse(cases[i].body, strlen(cases[i].body), &o);
+        assert_int_equal(o.result, REQUEST_WRONG_SHAPE);
+        for (size_t j = 0; j < 6 && cases[i].pointers[j]; j++)
+            if (!strstr(buf_str(&o.faults), cases[i].pointers[j]))
+                fail_msg("%s: no %s in %s", cases[i].body, cases[i].pointers[j],
+                         buf_str(&o.faults));
+        release(&o);
+    }
+}
+
+static void what_is_not_json_is_explained(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *says;
+    } cases[] = {
+        { "", "empty" },
+        { "{", "ends too early" },
+        { "{} x", "follows" },
+        { "{\"a\":1,\"a\":2}", "repeated" },
+        { "{\"a\":\"\\u0000\"}", "NUL" },
+        { "{\"a\":\"\xff\"}", "UTF-8" },
+        { "{\"a\":\"\\ud800\"}", "syntax" },
+        { "\xef\xbb\xbf{}", "syntax" },
+        { "{\n\xe2\x80\x9c"
+          "assetPath\xe2\x80\x9d:1}",
+          "curly quotes" },
+        { "{\n // where it is\n \"a\":1}", "comment (// or /*) in line 2" },
+        { "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", "more than 16 deep" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct outcome o;
+        parse(cases[i].body, strlen(cases[i].body), &o);
+        assert_int_equal(o.result, REQUEST_NOT_JSON);
+        if (!strstr(buf_str(&o.detail), cases[i].says))
+            fail_msg("%s: '%s' lacks '%s'", cases[i].body, buf_str(&o.detail), cases[i].says);
+        release(&o);
+    }
+}
+
+static void brackets_in_strings_are_no_depth(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"assetPath\":{\"location\":\"local\",\"path\":"
+                               "\"[[[[[[[[[[[[[[[[[[[[{{{{{{{{{\\\"[[[\"}}";
+    struct outcome o;
+    parse(body, sizeof(body) - 1, &o);
+    assert_int_equal(o.result, REQUEST_OK);
+    release(&o);
+}
+
+/* The public JSON parsing suite: n_ must be refused as no JSON, y_ (none has our shape) by its shape. */
+static void the_json_suite_is_judged_rightly(void **state)
+{
+    (void)state;
+    const char *shared = getenv("ASSAY_SHARED");
+    char folder[512];
+    (void)snprintf(folder, sizeof(folder), "%s/json/test_parsing", shared ? shared : "../shared");
+    DIR *dir = opendir(folder);
+    if (!dir) {
+        print_message("skipped: %s is not here\n", folder);
+        skip();
+    }
+    int wrong = 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char path[1024], body[300 * 1024];
+        (void)snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "rb");
+        if (!file)
+            continue;
+        size_t len = fread(body, 1, sizeof(body), file);
+        (void)fclose(file);
+        struct outcome o;
+        parse(body, len, &o);
+        bool stricter = strstr(entry->d_name, "duplicated_key") ||
+                        strstr(entry->d_name, "null_escape") ||
+                        strstr(entry->d_name, "escaped_null"); /* JSON, but refused here */
+        enum request_result want =
+            entry->d_name[0] == 'y' && !stricter ? REQUEST_WRONG_SHAPE : REQUEST_NOT_JSON;
+        if (entry->d_name[0] != 'i' && o.result != want)
+            print_error("%s: %d\n", entry->d_name, (int)o.result), wrong++;
+        release(&o);
+    }
+    (void)closedir(dir);
+    assert_int_equal(wrong, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_request_is_read),
+        cmocka_unit_test(notifications_may_be_left_out_or_null),
+        cmocka_unit_test(every_fault_of_the_shape_is_named),
+        cmocka_unit_test(what_is_not_json_is_explained),
+        cmocka_unit_test(brackets_in_strings_are_no_depth),
+        cmocka_unit_test(the_json_suite_is_judged_rightly),
+    };
+    return cmocka_run_group_tests_name("request", tests, NULL, NULL);
+}
