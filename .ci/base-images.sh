@@ -2,6 +2,8 @@
 # base-images.sh: for CI only. Makes sure that Docker runs and that debian:trixie-slim is there: where
 # no registry can be reached, a stand-in is made of Debian's own packages with debootstrap.
 set -eu
+cd "$(dirname "$0")/.."
+mkdir -p build/ci
 IMAGE=debian:trixie-slim
 MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
@@ -10,6 +12,7 @@ start_docker() # [OPTION…]
     local log=/var/log/dockerd-ci.log
     setsid dockerd "$@" >"$log" 2>&1 </dev/null &
     local pid=$!
+    echo "$pid" >build/ci/dockerd.pid # .ci/run ends it
     for _ in $(seq 60); do
         docker info >/dev/null 2>&1 && return 0
         kill -0 "$pid" 2>/dev/null || break
