@@ -3,7 +3,7 @@
 #   MODE     release (default), debug, asan (address and undefined behaviour), tsan (threads), cover
 #   CC       gcc, clang, or a cross compiler (PKG_CONFIG then names its pkg-config)
 #   WAY      native, docker or apt: where server, test and test-e2e run; chosen by itself if unset
-#   ARGS     more arguments for server or for pytest;  V=1 lets test name every single test
+#   ARGS     more arguments for server or for pytest;  V=1 names every single test, and compiler commands
 #   TESTS    narrows test and unit: make test TESTS=test/unit/test_buf.c
 ifeq ($(origin CC),default)
 CC = gcc
@@ -112,32 +112,33 @@ benches: $(BENCHES)
 print-cflags:
 	@echo '$(strip $(CFLAGS_ALL))'
 
-# --- how files are made ---
+# --- how files are made --- (V=1 shows the commands)
+SAY = $(if $(V),,@echo "$(notdir $(CC)) $@";)
 $(BUILD)/assay: $(OBJECTS)
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
+	$(SAY)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
 
 $(BUILD)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(SAY)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(BUILD)/test/%.o: test/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -Itest -MMD -MP -c $< -o $@
+	$(SAY)$(CC) $(CFLAGS_ALL) -Itest -MMD -MP -c $< -o $@
 
 $(BUILD)/bench/%.o: bench/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(SAY)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(BUILD)/test/fuzz/fuzz_%: $(BUILD)/test/fuzz/fuzz_%.o $(LIBRARY)
-	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) $(call LINK,test/fuzz/fuzz_$*.c) -o $@
+	$(SAY)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) $(call LINK,test/fuzz/fuzz_$*.c) -o $@
 
 $(BUILD)/test/fuzz/replay_%: $(BUILD)/test/fuzz/fuzz_%.o $(BUILD)/test/fuzz/replay.o $(LIBRARY)
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(call LINK,test/fuzz/fuzz_$*.c) -o $@
+	$(SAY)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(call LINK,test/fuzz/fuzz_$*.c) -o $@
 
 $(BUILD)/test/%: $(BUILD)/test/%.o $(LIBRARY) $(SUPPORT)
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -lcmocka $(call LINK,test/$*.c) $(TEST_LIBS) -o $@
+	$(SAY)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -lcmocka $(call LINK,test/$*.c) $(TEST_LIBS) -o $@
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIBRARY)
-	$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(call LINK,bench/$*.c) -o $@
+	$(SAY)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(call LINK,bench/$*.c) -o $@
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/test/*/*.d $(BUILD)/bench/*.d)

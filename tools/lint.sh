@@ -43,7 +43,7 @@ tidy()
     flags=$(make -s --no-print-directory MODE=debug print-cflags)
     # shellcheck disable=SC2086 # a list of flags
     printf '%s\n' "${sources[@]}" |
-        xargs -P 2 -n 4 sh -c 'flags=$1; shift; clang-tidy --quiet "$@" -- $flags 2>/dev/null' tidy "$flags"
+        xargs -P 2 -n 1 sh -c 'flags=$1; shift; clang-tidy --quiet "$@" -- $flags 2>/dev/null' tidy "$flags"
 }
 
 analyzer()
