@@ -1,0 +1,66 @@
+#ifndef VALIDATE_JPEG_BITS_H
+#define VALIDATE_JPEG_BITS_H
+/* jpeg_bits: the bit reader of the JPEG walk. It knows no end: the data are followed by JPEG_PAD
+ * readable bytes, and the walk asks bits_position() after each block. No branch, no byte loop: one
+ * unaligned load brings at least 56 valid bits, enough for two codes with their values (27 each). */
+#include <stdint.h>
+#include <string.h>
+
+#include "validate/jpeg_internal.h"
+
+struct bits {
+    uint64_t acc; /* the next bits, first one on top; n of them count, the rest are true or 0 */
+    unsigned n;   /* at most 63 */
+    const uint8_t *next; /* the byte behind those n bits */
+};
+
+static inline uint64_t bits_load(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
+/* At least 56 bits. */
+static inline void bits_fill(struct bits *b)
+{
+    b->acc |= bits_load(b->next) >> b->n;
+    b->next += (63 - b->n) >> 3;
+    b->n |= 56;
+}
+
+static inline void bits_start(struct bits *b, const uint8_t *data)
+{
+    *b = (struct bits){ 0, 0, data };
+    bits_fill(b);
+}
+
+static inline void bits_skip(struct bits *b, unsigned count)
+{
+    b->acc <<= count;
+    b->n -= count;
+}
+
+/* The next count bits (1 … 16) as a number, and skip them. */
+static inline uint32_t bits_take(struct bits *b, unsigned count)
+{
+    uint32_t v = (uint32_t)(b->acc >> (64 - count));
+    bits_skip(b, count);
+    return v;
+}
+
+static inline uint64_t bits_position(const struct bits *b, const uint8_t *data)
+{
+    return (uint64_t)(b->next - data) * 8 - b->n;
+}
+
+/* A fault at seg->bit, or rather the end of the data: what was read in the padding says nothing. */
+static inline enum jpeg_fault jpeg_fault_at(const struct jpeg_segment *seg, enum jpeg_fault fault)
+{
+    uint64_t needed = seg->bit + (fault == JPEG_DC_RANGE ? 0 : 16); /* the longest code */
+    return needed > seg->len * 8 ? JPEG_ENDS_EARLY : fault;
+}
+#endif

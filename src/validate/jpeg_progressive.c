@@ -1,0 +1,215 @@
+/* jpeg_progressive: the four kinds of scan of a progressive frame (§G.1.2, §G.2). DC scans may be
+ * interleaved; AC scans never are (§G.1.1.1.1), so their MCU is one block. */
+#include "validate/jpeg_internal.h"
+#include "validate/jpeg_bits.h"
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+static enum jpeg_fault stop(struct jpeg_scan *scan, struct jpeg_segment *seg, const struct bits *b,
+                            unsigned comp, enum jpeg_fault fault)
+{
+    scan->comp_at = comp;
+    seg->bit = bits_position(b, seg->data);
+    return jpeg_fault_at(seg, fault);
+}
+
+/* §G.1.2.1: as in a sequential scan, but the value is shifted down by al. */
+enum jpeg_fault jpeg_walk_dc_first(struct jpeg_scan *scan, struct jpeg_segment *seg, uint64_t mcus)
+{
+    struct bits b;
+    bits_start(&b, seg->data);
+    scan->in_dc = true;
+    for (uint64_t mcu = 0; mcu < mcus; mcu++) {
+        for (unsigned i = 0; i < scan->mcu_blocks; i++) {
+            const struct jpeg_block *block = &scan->block[i];
+            unsigned c = block->comp, size, length;
+            bits_fill(&b);
+            length = jpeg_code(&block->dc->codes, b.acc, &size);
+            if (!length)
+                return stop(scan, seg, &b, c, JPEG_BAD_CODE);
+            bits_skip(&b, length);
+            if (size > 11)
+                return stop(scan, seg, &b, c, JPEG_DC_SIZE);
+            if (size) {
+                int32_t v = (int32_t)bits_take(&b, size);
+                scan->pred[c] += v < 1 << (size - 1) ? v - (1 << size) + 1 : v;
+            }
+            if ((uint32_t)(scan->pred[c] + (int32_t)scan->dc_limit[c]) > 2 * scan->dc_limit[c])
+                return stop(scan, seg, &b, c, JPEG_DC_RANGE);
+            if (UNLIKELY(bits_position(&b, seg->data) > seg->len * 8))
+                return stop(scan, seg, &b, c, JPEG_ENDS_EARLY);
+            scan->done++;
+        }
+    }
+    seg->bit = bits_position(&b, seg->data);
+    return JPEG_OK;
+}
+
+/* §G.1.2.1: one bit a block, any bit is right. */
+enum jpeg_fault jpeg_walk_dc_refine(struct jpeg_scan *scan, struct jpeg_segment *seg, uint64_t mcus)
+{
+    uint64_t bits = mcus * scan->mcu_blocks, have = seg->len * 8;
+    scan->in_dc = true;
+    seg->bit = bits < have ? bits : have;
+    scan->done += seg->bit;
+    if (bits <= have)
+        return JPEG_OK;
+    scan->comp_at = scan->block[0].comp;
+    return JPEG_ENDS_EARLY;
+}
+
+/* EOBn: this block and a run of others have no more coefficients in this band (§G.1.2.2). */
+static inline uint32_t eob_run(struct bits *b, unsigned n)
+{
+    return n ? (1u << n) + bits_take(b, n) : 1;
+}
+
+/* The rest of a block's band from coefficient k on, symbol by symbol; k counts so that the band ends
+ * at 63. eob: set to the length of an end-of-band run. */
+static enum jpeg_fault first_slow(struct bits *b, const struct jpeg_codes *codes, unsigned max_size,
+                                  unsigned k, uint64_t *nonzero, uint32_t *eob)
+{
+    while (k < 64) {
+        unsigned symbol, length;
+        bits_fill(b);
+        length = jpeg_code(codes, b->acc, &symbol);
+        if (!length)
+            return JPEG_BAD_CODE;
+        unsigned run = symbol >> 4, size = symbol & 15;
+        if (size > max_size)
+            return JPEG_BAD_SYMBOL;
+        bits_skip(b, length + size);
+        if (!size && run < 15) {
+            *eob = eob_run(b, run);
+            return JPEG_OK;
+        }
+        k += run + 1;
+        if (k > 64)
+            return JPEG_INDEX_OVERRUN;
+        if (size)
+            *nonzero |= 1ull << (k - 1);
+    }
+    return JPEG_OK;
+}
+
+enum jpeg_fault jpeg_walk_ac_first(struct jpeg_scan *scan, struct jpeg_segment *seg, uint64_t mcus)
+{
+    const struct jpeg_ac_table *ac = scan->block[0].ac;
+    const uint8_t *end = seg->data + seg->len;
+    const unsigned shift = 63u - scan->se, start = shift + scan->ss;
+    uint64_t *mask = scan->comp[0]->nonzero + scan->done;
+    enum jpeg_fault fault = JPEG_OK;
+    uint64_t at = 0;
+    struct bits b;
+    bits_start(&b, seg->data);
+    scan->in_dc = false;
+    while (at < mcus) {
+        unsigned k = start;
+        uint64_t nonzero = 0;
+        uint32_t eob = 0;
+        for (;;) {
+            bits_fill(&b);
+            unsigned i = (unsigned)(b.acc >> (64 - JPEG_AC_BITS));
+            uint32_t entry = ac->look[i];
+            unsigned next = k + (entry >> 8 & 0xFF);
+            if (LIKELY(next < 64)) {
+                nonzero |= (uint64_t)ac->nonzero[i] << k;
+                bits_skip(&b, entry & 0x3F);
+                k = next;
+                continue;
+            }
+            if (LIKELY(next == 64 || next - AC_END < 64)) {
+                nonzero |= (uint64_t)ac->nonzero[i] << k;
+                bits_skip(&b, entry & 0x3F);
+            } else {
+                fault = first_slow(&b, &ac->codes, 10u - scan->al, k, &nonzero, &eob);
+            }
+            break;
+        }
+        scan->visits++;
+        if (UNLIKELY(fault != JPEG_OK ||
+                     (b.next > end && bits_position(&b, seg->data) > seg->len * 8))) {
+            scan->done += at;
+            return stop(scan, seg, &b, 0, fault == JPEG_OK ? JPEG_ENDS_EARLY : fault);
+        }
+        mask[at] |= nonzero >> shift;
+        at += eob ? eob : 1;
+    }
+    if (at > mcus) {
+        scan->done += mcus;
+        return stop(scan, seg, &b, 0, JPEG_RUN_OVERRUN);
+    }
+    scan->done += mcus;
+    seg->bit = bits_position(&b, seg->data);
+    return JPEG_OK;
+}
+
+/* Positions in entropy-coded data as a bit number: a refinement skips more than 64 bits at times. */
+static inline uint64_t peek(const struct jpeg_segment *seg, uint64_t bit)
+{
+    return bits_load(seg->data + (bit >> 3)) << (bit & 7);
+}
+
+/* §G.1.2.3, figure G.7: every coefficient that is nonzero already is followed by a correction bit when
+ * it is passed. All coefficients between two symbols are passed at once: they are the zeros that the
+ * run counts and the nonzero ones among them. */
+enum jpeg_fault jpeg_walk_ac_refine(struct jpeg_scan *scan, struct jpeg_segment *seg, uint64_t mcus)
+{
+    const uint64_t band = (~0ull >> (63 - scan->se)) & (~0ull << scan->ss);
+    uint64_t *mask = scan->comp[0]->nonzero + scan->done;
+    const uint64_t have = seg->len * 8;
+    enum jpeg_fault fault = JPEG_OK;
+    uint32_t eob = 0;
+    uint64_t bit = 0, at;
+    scan->in_dc = false;
+    for (at = 0; at < mcus; at++) {
+        uint64_t history = mask[at] & band, left = band;
+        while (left && !eob) {
+            uint64_t bits = peek(seg, bit);
+            unsigned symbol, length = jpeg_code(&scan->refine, bits, &symbol);
+            if (UNLIKELY(!length)) {
+                fault = JPEG_BAD_CODE;
+                goto stop;
+            }
+            unsigned run = symbol >> 4, size = symbol & 15;
+            if (!size && run < 15) {
+                bit += length + run;
+                eob = run ? (1u << run) + (uint32_t)(bits << length >> (64 - run)) : 1;
+                break;
+            }
+            if (UNLIKELY(size > 1)) {
+                fault = JPEG_BAD_SYMBOL;
+                goto stop;
+            }
+            uint64_t zeros = left & ~history;
+            for (unsigned i = 0; i < run; i++)
+                zeros &= zeros - 1;
+            if (UNLIKELY(!zeros)) {
+                fault = JPEG_INDEX_OVERRUN;
+                goto stop;
+            }
+            /* The coefficient that the symbol is about; all before it are passed. */
+            uint64_t target = zeros & -zeros, passed = left & (target - 1);
+            bit += length + size + (unsigned)__builtin_popcountll(passed) - run;
+            left &= ~(passed | target);
+            mask[at] |= size ? target : 0;
+        }
+        if (eob) {
+            bit += (unsigned)__builtin_popcountll(left & history);
+            eob--;
+        }
+        if (UNLIKELY(bit > have)) {
+            fault = JPEG_ENDS_EARLY;
+            goto stop;
+        }
+    }
+    if (eob)
+        fault = JPEG_RUN_OVERRUN;
+stop:
+    scan->done += at;
+    scan->visits += at;
+    seg->bit = bit;
+    scan->comp_at = 0;
+    return fault == JPEG_OK ? fault : jpeg_fault_at(seg, fault);
+}
