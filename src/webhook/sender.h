@@ -31,8 +31,11 @@ struct sender_stats {                          /* since the start */
 int sender_start(struct service *service, const struct policy *policy,
                  const struct sender_config *config, struct sender **ret_sender, struct err *err);
 void sender_stats(struct sender *sender, struct sender_stats *ret_stats);
-/* Begin the drain: lease nothing more; transfers under way may end within grace_ms, then are given back.
- * sender_stop() after it joins the thread. */
+/* Begin the drain: lease nothing more, give back what has not begun; transfers under way may end within
+ * grace_ms, then are given back too. Follow it by service_unpark(). */
 void sender_drain(struct sender *sender, int grace_ms);
+/* Wait for the end of the drain (with no grace, if it has not begun) and for the store to have its
+ * results; the service must still run. If that does not answer for 2 s, what it still holds is left to
+ * it and never freed: the process is about to end. NULL is fine. */
 void sender_stop(struct sender *sender);
 #endif

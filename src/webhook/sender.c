@@ -1,0 +1,559 @@
+/* One thread, one loop (sender_run): take the answers of the store, end what libcurl has ended, start
+ * what may start, lease more, submit what has gathered, sleep until something happens.
+ *
+ * Invariants:
+ *  1. held is the number of struct attempt: waiting in an origin, running, or reported and not yet
+ *     answered. It never exceeds HELD_WINDOWS × window, so memory is bounded whatever the backlog.
+ *  2. An attempt starts only while its lease will outlive it: nobody else can have the event meanwhile.
+ *  3. At most one LEASE step is out. */
+#include "webhook/sender.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "webhook/sender_origin.h"
+#include "webhook/sender_schedule.h"
+#include "webhook/sender_transfer.h"
+
+enum {
+    DEFAULT_WINDOW = 256,
+    DEFAULT_PER_HOST = 4,
+    DEFAULT_CONNECT_TIMEOUT_MS = 3000,
+    DEFAULT_TOTAL_TIMEOUT_MS = 10000,
+    HELD_WINDOWS = 4,
+    START_WITHIN_MS = 45 * 1000, /* of a lease's beginning; the attempt's own time comes on top */
+    LEASE_SLACK_MS = 5 * 1000,   /* for its result to become durable */
+    SWEEP_MS = 1000,             /* how often overdue attempts are looked for */
+    IDLE_MS = 60 * 1000,
+    LEASE_PAUSE_MS = 1000,        /* after a lease that brought nothing, although parkable */
+    STARVED_PAUSE_MS = 5 * 1000,  /* when descriptors or memory run out */
+    CROWDED_PAUSE_MS = 20 * 1000, /* ± half of it: for events that their origin has no room for */
+    ABANDON_MS = 2000, /* how long sender_stop() waits for a store that does not answer */
+};
+
+TAILQ_HEAD(transfer_list, transfer);
+
+struct sender { /* the thread's own, but for what is said to be atomic or constant */
+    pthread_t thread;
+    struct service *service;
+    const struct policy *policy;
+    int connect_timeout_ms, total_timeout_ms;
+    unsigned window;
+    struct schedule schedule;
+    uint64_t random;
+
+    CURLM *multi; /* curl_multi_wakeup() comes from other threads */
+    struct mailbox box;
+    struct origins origins;
+    struct transfer_list at_rest, at_work;
+    unsigned held;
+    struct step lease;
+    bool leasing;              /* lease is the service's */
+    int64_t lease_after_ms;    /* monotonic */
+    int64_t sweep_ms;          /* monotonic: when overdue attempts are looked for next */
+    struct mail *first, *last; /* steps to submit */
+    bool abandoned;            /* ended with steps still in the service's hands */
+
+    _Atomic int64_t drain_by_ms; /* monotonic; INT64_MAX: no drain */
+    _Atomic int64_t stop_ms;     /* monotonic: when sender_stop() was called; INT64_MAX: not yet */
+    _Atomic uint64_t delivered[2], failed[2], dead[2], in_flight;
+};
+
+static uint32_t chance(struct sender *s)
+{
+    s->random ^= s->random << 13; /* Marsaglia, "Xorshift RNGs", 2003 */
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return (uint32_t)(s->random >> 32);
+}
+
+static bool is_draining(struct sender *s)
+{
+    return atomic_load(&s->drain_by_ms) != INT64_MAX;
+}
+
+static void gather(struct sender *s, struct step *step)
+{
+    step->reply_to = &s->box;
+    step->mail.next = NULL;
+    if (s->first)
+        s->last->next = &step->mail;
+    else
+        s->first = &step->mail;
+    s->last = &step->mail;
+}
+
+static void submit(struct sender *s)
+{
+    if (!s->first)
+        return;
+    service_submit(s->service, MAIL_ENTRY(s->first, struct step, mail),
+                   MAIL_ENTRY(s->last, struct step, mail));
+    s->first = s->last = NULL;
+}
+
+/* Untried, due again after pause_ms. Its attempts are not counted. */
+static void give_back(struct sender *s, struct attempt *attempt, int64_t pause_ms)
+{
+    attempt->step.kind = STEP_DELIVERED;
+    attempt->step.u.delivered = (struct step_delivered){
+        .key = attempt->event->key,
+        .state = EVENT_PENDING,
+        .next_ms = clock_wall_ms() + pause_ms,
+    };
+    gather(s, &attempt->step);
+}
+
+static void log_end(const struct event *event, const struct answer *answer, int duration_ms,
+                    enum event_state state)
+{
+    char text[URL_MAX_LEN + 1]; /* without its query: that is where clients put secrets */
+    const char *url = text;
+    size_t len = strcspn(event->url, "?#");
+    if (len >= sizeof(text))
+        len = sizeof(text) - 1;
+    memcpy(text, event->url, len);
+    text[len] = '\0';
+    log_info("webhook_attempt", LOG_S("asset", event->asset_id),
+             LOG_S("event", event_word(event->notify)), LOG_I("attempt", event->attempts + 1),
+             LOG_S("result", event_state_name(state)), LOG_I("status", answer->status),
+             LOG_S("why", answer->error), LOG_I("ms", duration_ms), LOG_S("url", url));
+    if (state == EVENT_DEAD)
+        log_warn("webhook_dead", LOG_S("asset", event->asset_id),
+                 LOG_S("event", event_word(event->notify)), LOG_I("attempts", event->attempts + 1),
+                 LOG_I("status", answer->status), LOG_S("why", answer->error), LOG_S("url", url));
+}
+
+/* An attempt came to answer: report what becomes of its event. */
+static void settle(struct sender *s, struct attempt *attempt, const struct answer *answer,
+                   int duration_ms)
+{
+    const struct event *event = attempt->event;
+    struct step_delivered *delivered = &attempt->step.u.delivered;
+    attempt->step.kind = STEP_DELIVERED;
+    *delivered = (struct step_delivered){
+        .key = event->key,
+        .attempted = true,
+        .http_status = answer->status,
+        .duration_ms = duration_ms,
+        .error = answer->error,
+    };
+    delivered->state = schedule_settle(&s->schedule, event->attempts, answer, clock_wall_ms(),
+                                       chance(s), &delivered->next_ms);
+    _Atomic uint64_t *count = delivered->state == EVENT_DELIVERED ? s->delivered
+                              : delivered->state == EVENT_DEAD    ? s->dead
+                                                                  : s->failed;
+    atomic_fetch_add(&count[event->notify != NOTIFY_START], 1);
+    log_end(event, answer, duration_ms, delivered->state);
+    gather(s, &attempt->step);
+}
+
+static void attempt_free(struct sender *s, struct attempt *attempt)
+{
+    events_free(attempt->event);
+    free(attempt);
+    s->held--;
+}
+
+/* --- from the store --- */
+
+/* One leased event, ours from here on. */
+static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
+{
+    char name[URL_ORIGIN_LEN];
+    const char *why;
+    struct attempt *attempt = calloc(1, sizeof(*attempt));
+    if (!attempt) {
+        log_warn("webhook_no_memory", LOG_S("asset", event->asset_id)); /* until its lease ends */
+        events_free(event);
+        return;
+    }
+    s->held++;
+    attempt->event = event;
+    attempt->start_by_ms = now_ms + START_WITHIN_MS;
+    if (is_draining(s)) {
+        give_back(s, attempt, 0);
+        return;
+    }
+    if (policy_is_off(s->policy) || !url_is_valid(event->url, strlen(event->url), &why)) {
+        /* Accepted by an earlier process, which was set up otherwise. */
+        const struct answer answer = {
+            .error = policy_is_off(s->policy) ? "disallowed" : "invalid_url",
+            .permanent = true,
+        };
+        settle(s, attempt, &answer, 0);
+        return;
+    }
+    url_origin(event->url, name);
+    struct origin *origin = origins_get(&s->origins, name);
+    if (!origin)
+        give_back(s, attempt, STARVED_PAUSE_MS);
+    else if (!origins_has_room(&s->origins, origin))
+        give_back(s, attempt, CROWDED_PAUSE_MS / 2 + chance(s) % CROWDED_PAUSE_MS);
+    else
+        origins_push(&s->origins, origin, attempt);
+}
+
+static void take_lease(struct sender *s, int64_t now_ms)
+{
+    s->leasing = false;
+    if (s->lease.result != STEP_DONE) {
+        s->lease_after_ms = now_ms + LEASE_PAUSE_MS; /* do not spin on a service that drains */
+        return;
+    }
+    struct event *event = s->lease.u.lease.ret_events, *next;
+    for (; event; event = next) {
+        next = event->next;
+        event->next = NULL;
+        accept_event(s, event, now_ms);
+    }
+}
+
+static void take_answers(struct sender *s, int64_t now_ms)
+{
+    struct mail *mail = mailbox_take(&s->box), *next;
+    for (; mail; mail = next) {
+        next = mail->next;
+        struct step *step = MAIL_ENTRY(mail, struct step, mail);
+        if (step == &s->lease) {
+            take_lease(s, now_ms);
+            continue;
+        }
+        struct attempt *attempt = MAIL_ENTRY(step, struct attempt, step);
+        if (step->result != STEP_DONE) /* sent again when its lease is over: at least once */
+            log_warn("webhook_result_lost", LOG_S("asset", attempt->event->asset_id),
+                     LOG_S("event", event_word(attempt->event->notify)));
+        attempt_free(s, attempt);
+    }
+}
+
+static void lease_more(struct sender *s, int64_t now_ms)
+{
+    if (s->leasing || is_draining(s) || now_ms < s->lease_after_ms ||
+        s->held + s->window > HELD_WINDOWS * s->window)
+        return;
+    s->lease = (struct step){ .kind = STEP_LEASE, .parkable = true };
+    s->lease.u.lease.max = s->window;
+    s->lease.u.lease.lease_ms = START_WITHIN_MS + s->total_timeout_ms + LEASE_SLACK_MS;
+    s->leasing = true;
+    gather(s, &s->lease);
+}
+
+/* --- to the receivers --- */
+
+static struct transfer *rested_transfer(struct sender *s)
+{
+    struct transfer *t = TAILQ_FIRST(&s->at_rest);
+    struct err err;
+    if (t) {
+        TAILQ_REMOVE(&s->at_rest, t, in_list);
+        return t;
+    }
+    if (transfer_new(s->policy, s->connect_timeout_ms, s->total_timeout_ms, &t, &err) < 0) {
+        log_warn("webhook_no_transfer", LOG_S("why", err.msg));
+        return NULL;
+    }
+    return t;
+}
+
+static void rest(struct sender *s, struct transfer *t)
+{
+    t->attempt = NULL;
+    TAILQ_INSERT_HEAD(&s->at_rest, t, in_list); /* the one used last is warm in the cache */
+}
+
+static int start_attempt(struct sender *s, struct attempt *attempt)
+{
+    struct transfer *t = rested_transfer(s);
+    struct err err;
+    if (!t)
+        return -1;
+    if (transfer_prepare(t, attempt->event, clock_wall_ms(), &err) < 0) {
+        log_warn("webhook_not_begun", LOG_S("asset", attempt->event->asset_id),
+                 LOG_S("why", err.msg));
+        rest(s, t);
+        return -1;
+    }
+    CURLMcode code = curl_multi_add_handle(s->multi, t->easy);
+    if (code != CURLM_OK) {
+        log_warn("webhook_not_begun", LOG_S("asset", attempt->event->asset_id),
+                 LOG_S("why", curl_multi_strerror(code)));
+        rest(s, t);
+        return -1;
+    }
+    t->attempt = attempt;
+    TAILQ_INSERT_TAIL(&s->at_work, t, in_list);
+    atomic_fetch_add(&s->in_flight, 1);
+    return 0;
+}
+
+static void start_attempts(struct sender *s, int64_t now_ms)
+{
+    struct attempt *attempt;
+    while ((attempt = origins_next(&s->origins, now_ms)) != NULL) {
+        if (attempt->start_by_ms < now_ms) {
+            origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
+            give_back(s, attempt, 0);
+        } else if (start_attempt(s, attempt) < 0) {
+            origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
+            give_back(s, attempt, STARVED_PAUSE_MS);
+        }
+    }
+}
+
+/* Take t out of libcurl's hands; its attempt is the caller's. */
+static struct attempt *leave_multi(struct sender *s, struct transfer *t)
+{
+    struct attempt *attempt = t->attempt;
+    (void)curl_multi_remove_handle(s->multi, t->easy);
+    TAILQ_REMOVE(&s->at_work, t, in_list);
+    rest(s, t);
+    atomic_fetch_sub(&s->in_flight, 1);
+    return attempt;
+}
+
+static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, int64_t now_ms)
+{
+    struct answer answer;
+    curl_off_t duration_us = 0;
+    transfer_answer(t, code, clock_wall_ms(), &answer);
+    (void)curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &duration_us);
+    int duration_ms = (int)(duration_us / 1000);
+    struct attempt *attempt = leave_multi(s, t);
+    origins_ended(&s->origins, attempt->origin, answer.error == NULL,
+                  answer.ours ? -1 : duration_ms, now_ms);
+    if (answer.ours) {
+        log_warn("webhook_not_begun", LOG_S("asset", attempt->event->asset_id),
+                 LOG_S("why", answer.error));
+        give_back(s, attempt, STARVED_PAUSE_MS);
+    } else {
+        settle(s, attempt, &answer, duration_ms);
+    }
+}
+
+static void end_transfers(struct sender *s, int64_t now_ms)
+{
+    struct CURLMsg *msg;
+    int left;
+    while ((msg = curl_multi_info_read(s->multi, &left)) != NULL) {
+        struct transfer *t = NULL;
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = msg->data.result; /* msg is gone once the handle is removed */
+        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+        end_transfer(s, t, code, now_ms);
+    }
+}
+
+/* --- the loop --- */
+
+static void give_back_waiting(struct sender *s, int64_t by_ms)
+{
+    struct attempt *attempt = origins_take(&s->origins, by_ms), *next;
+    for (; attempt; attempt = next) {
+        next = attempt->next;
+        give_back(s, attempt, 0);
+    }
+}
+
+/* Give back what waits and, when the grace is over, what runs: it is not known to have failed. */
+static void drain(struct sender *s, int64_t now_ms)
+{
+    struct transfer *t;
+    give_back_waiting(s, INT64_MAX);
+    if (now_ms < atomic_load(&s->drain_by_ms))
+        return;
+    while ((t = TAILQ_FIRST(&s->at_work)) != NULL) {
+        struct attempt *attempt = leave_multi(s, t);
+        origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
+        give_back(s, attempt, 0);
+    }
+}
+
+static void keep_before(int64_t *wait_ms, int64_t then_ms, int64_t now_ms)
+{
+    int64_t left_ms = then_ms > now_ms ? then_ms - now_ms : 0;
+    if (*wait_ms > left_ms)
+        *wait_ms = left_ms;
+}
+
+static void sleep_and_perform(struct sender *s, int64_t now_ms)
+{
+    struct curl_waitfd box = { .fd = s->box.fd, .events = CURL_WAIT_POLLIN };
+    int64_t wait_ms = IDLE_MS;
+    int running;
+    if (s->held > 0)
+        keep_before(&wait_ms, s->sweep_ms, now_ms);
+    if (!s->leasing && !is_draining(s) && s->lease_after_ms > now_ms)
+        keep_before(&wait_ms, s->lease_after_ms, now_ms);
+    if (!TAILQ_EMPTY(&s->at_work))
+        keep_before(&wait_ms, atomic_load(&s->drain_by_ms), now_ms);
+    if (atomic_load(&s->stop_ms) != INT64_MAX)
+        keep_before(&wait_ms, now_ms + SWEEP_MS, now_ms);
+    CURLMcode code = curl_multi_poll(s->multi, &box, 1, (int)wait_ms, NULL);
+    if (code == CURLM_OK)
+        code = curl_multi_perform(s->multi, &running);
+    if (code != CURLM_OK) {
+        log_error("webhook_multi", LOG_S("why", curl_multi_strerror(code)));
+        (void)poll(NULL, 0, 100); /* most likely memory: do not spin until there is some */
+    }
+}
+
+/* Whether the thread's work is done. The store may be too broken to answer: then what it still holds is
+ * left to it, and never freed. */
+static bool has_ended(struct sender *s, int64_t now_ms)
+{
+    if (!is_draining(s))
+        return false;
+    if (s->held == 0 && !s->leasing)
+        return true;
+    int64_t stop_ms = atomic_load(&s->stop_ms);
+    if (stop_ms == INT64_MAX || !TAILQ_EMPTY(&s->at_work))
+        return false;
+    int64_t drain_by_ms = atomic_load(&s->drain_by_ms);
+    if (stop_ms < drain_by_ms)
+        stop_ms = drain_by_ms;
+    s->abandoned = now_ms - stop_ms > ABANDON_MS;
+    return s->abandoned;
+}
+
+static void *sender_run(void *arg)
+{
+    struct sender *s = arg;
+    for (;;) {
+        int64_t now_ms = clock_mono_ms();
+        take_answers(s, now_ms);
+        end_transfers(s, now_ms);
+        if (is_draining(s)) {
+            drain(s, now_ms);
+        } else {
+            if (now_ms >= s->sweep_ms) {
+                give_back_waiting(s, now_ms);
+                s->sweep_ms = now_ms + SWEEP_MS;
+            }
+            start_attempts(s, now_ms);
+            lease_more(s, now_ms);
+        }
+        submit(s);
+        if (has_ended(s, now_ms))
+            return NULL;
+        sleep_and_perform(s, now_ms);
+    }
+}
+
+/* --- for the other threads --- */
+
+static void sender_free(struct sender *s)
+{
+    struct transfer *t;
+    while ((t = TAILQ_FIRST(&s->at_rest)) != NULL) {
+        TAILQ_REMOVE(&s->at_rest, t, in_list);
+        transfer_free(t);
+    }
+    origins_release(&s->origins);
+    if (s->multi)
+        (void)curl_multi_cleanup(s->multi);
+    if (s->box.fd >= 0)
+        mailbox_release(&s->box);
+    free(s);
+    curl_global_cleanup();
+}
+
+DEFINE_FREEP(struct sender *, sender_free)
+
+static int or_default(int value, int otherwise)
+{
+    return value ? value : otherwise;
+}
+
+/* With every signal blocked: they are the main thread's, and OpenSSL may raise SIGPIPE. */
+static int start_thread(struct sender *s, struct err *err)
+{
+    sigset_t all, old;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&s->thread, NULL, sender_run, s);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc == 0 ? 0 : err_errno(err, rc, "start the webhook thread");
+}
+
+int sender_start(struct service *service, const struct policy *policy,
+                 const struct sender_config *config, struct sender **ret_sender, struct err *err)
+{
+    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (code != CURLE_OK)
+        return err_set(err, ERR_UNSUPPORTED, "curl_global_init: %s", curl_easy_strerror(code));
+    struct sender *fresh = calloc(1, sizeof(*fresh));
+    if (!fresh) {
+        curl_global_cleanup();
+        return err_set(err, ERR_NOMEM, "out of memory");
+    }
+    CLEANUP(sender_freep) struct sender *s = fresh;
+    s->box.fd = -1;
+    s->service = service;
+    s->policy = policy;
+    s->window = config->window ? config->window : DEFAULT_WINDOW;
+    s->connect_timeout_ms = or_default(config->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
+    s->total_timeout_ms = or_default(config->total_timeout_ms, DEFAULT_TOTAL_TIMEOUT_MS);
+    atomic_init(&s->drain_by_ms, INT64_MAX);
+    atomic_init(&s->stop_ms, INT64_MAX);
+    TAILQ_INIT(&s->at_rest);
+    TAILQ_INIT(&s->at_work);
+    schedule_init(&s->schedule, config->delays_ms, config->n_delays);
+    origins_init(&s->origins, s->window, config->per_host ? config->per_host : DEFAULT_PER_HOST);
+    if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) < 0 || s->random == 0)
+        s->random = (uint64_t)clock_mono_us() | 1; /* it only spreads retries: any seed will do */
+    if (mailbox_init(&s->box, err) < 0)
+        return -1;
+    s->multi = curl_multi_init();
+    if (!s->multi)
+        return err_set(err, ERR_NOMEM, "curl_multi_init");
+    (void)curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)s->window);
+    if (start_thread(s, err) < 0)
+        return -1;
+    *ret_sender = TAKE(s);
+    return 0;
+}
+
+void sender_stats(struct sender *s, struct sender_stats *ret_stats)
+{
+    for (int i = 0; i < 2; i++) {
+        ret_stats->delivered[i] = atomic_load(&s->delivered[i]);
+        ret_stats->failed[i] = atomic_load(&s->failed[i]);
+        ret_stats->dead[i] = atomic_load(&s->dead[i]);
+    }
+    ret_stats->in_flight = atomic_load(&s->in_flight);
+}
+
+void sender_drain(struct sender *s, int grace_ms)
+{
+    atomic_store(&s->drain_by_ms, clock_mono_ms() + grace_ms);
+    (void)curl_multi_wakeup(s->multi);
+}
+
+void sender_stop(struct sender *s)
+{
+    if (!s)
+        return;
+    if (!is_draining(s))
+        sender_drain(s, 0);
+    service_unpark(s->service); /* or our lease would stay parked there */
+    atomic_store(&s->stop_ms, clock_mono_ms());
+    (void)curl_multi_wakeup(s->multi);
+    (void)pthread_join(s->thread, NULL);
+    if (s->abandoned)
+        log_warn("webhook_store_silent", LOG_I("events", s->held));
+    else
+        sender_free(s);
+}

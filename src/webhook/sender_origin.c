@@ -1,0 +1,217 @@
+#include "webhook/sender_origin.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROVEN_FOR_MS = 5 * 60 * 1000, DRAIN_MS = 10 * 1000, LEAST_ROOM_ROUNDS = 4 };
+
+void origins_init(struct origins *origins, unsigned window, unsigned per_host)
+{
+    *origins = (struct origins){ .window = window, .per_host = per_host };
+    for (unsigned i = 0; i < ORIGIN_BUCKETS; i++)
+        LIST_INIT(&origins->buckets[i]);
+    TAILQ_INIT(&origins->ready[0]);
+    TAILQ_INIT(&origins->ready[1]);
+    TAILQ_INIT(&origins->idle);
+}
+
+static void forget(struct origins *origins, struct origin *origin)
+{
+    TAILQ_REMOVE(&origins->idle, origin, in_list);
+    LIST_REMOVE(origin, in_bucket);
+    origins->n_idle--;
+    free(origin);
+}
+
+void origins_release(struct origins *origins)
+{
+    while (!TAILQ_EMPTY(&origins->idle))
+        forget(origins, TAILQ_FIRST(&origins->idle));
+    for (unsigned i = 0; i < ORIGIN_BUCKETS; i++)
+        assert(LIST_EMPTY(&origins->buckets[i]));
+}
+
+static struct origin_bucket *bucket_of(struct origins *origins, const char *name)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a: idle origins are few, so crafted names gain nothing */
+    for (const char *c = name; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 16777619u;
+    return &origins->buckets[hash % ORIGIN_BUCKETS];
+}
+
+static void leave_list(struct origins *origins, struct origin *origin)
+{
+    if (origin->place == ORIGIN_READY)
+        TAILQ_REMOVE(&origins->ready[origin->proven], origin, in_list);
+    else if (origin->place == ORIGIN_IDLE) {
+        TAILQ_REMOVE(&origins->idle, origin, in_list);
+        origins->n_idle--;
+    }
+    origin->place = ORIGIN_BLOCKED;
+}
+
+/* Put origin at the end of the list where it belongs now. */
+static void enter_list(struct origins *origins, struct origin *origin)
+{
+    if (origin->waiting > 0 && origin->running < origins->per_host) {
+        TAILQ_INSERT_TAIL(&origins->ready[origin->proven], origin, in_list);
+        origin->place = ORIGIN_READY;
+    } else if (origin->waiting == 0 && origin->running == 0) {
+        TAILQ_INSERT_TAIL(&origins->idle, origin, in_list);
+        origin->place = ORIGIN_IDLE;
+        origins->n_idle++;
+    }
+}
+
+/* Only while origin is in no list. */
+static void set_proven(struct origins *origins, struct origin *origin, bool proven)
+{
+    assert(origin->place == ORIGIN_BLOCKED);
+    if (origin->proven == proven)
+        return;
+    origin->proven = proven;
+    if (proven)
+        origins->running_unproven -= origin->running;
+    else
+        origins->running_unproven += origin->running;
+}
+
+struct origin *origins_get(struct origins *origins, const char *name)
+{
+    struct origin_bucket *bucket = bucket_of(origins, name);
+    struct origin *origin;
+    LIST_FOREACH(origin, bucket, in_bucket)
+    {
+        if (strcmp(origin->name, name) == 0)
+            return origin;
+    }
+    origin = calloc(1, sizeof(*origin));
+    if (!origin)
+        return NULL;
+    /* Here and nowhere else: whoever holds an origin may trust that it stays. */
+    while (origins->n_idle >= ORIGIN_MAX_IDLE)
+        forget(origins, TAILQ_FIRST(&origins->idle));
+    assert(strlen(name) < sizeof(origin->name));
+    strcpy(origin->name, name);
+    origin->mean_ms = -1;
+    LIST_INSERT_HEAD(bucket, origin, in_bucket);
+    /* Idle, and so forgotten one day, even if nothing is ever pushed. */
+    enter_list(origins, origin);
+    return origin;
+}
+
+bool origins_has_room(const struct origins *origins, const struct origin *origin)
+{
+    int64_t least = (int64_t)origins->per_host * LEAST_ROOM_ROUNDS;
+    int64_t room = origins->window; /* of one that we know nothing of: a quarter of what we hold */
+    if (origin->mean_ms >= 0)
+        room = (int64_t)origins->per_host * DRAIN_MS / (origin->mean_ms > 0 ? origin->mean_ms : 1);
+    return origin->waiting < (room > least ? room : least);
+}
+
+void origins_push(struct origins *origins, struct origin *origin, struct attempt *attempt)
+{
+    attempt->origin = origin;
+    attempt->next = NULL;
+    if (origin->waiting == 0)
+        origin->first = attempt;
+    else
+        origin->last->next = attempt;
+    origin->last = attempt;
+    origin->waiting++;
+    if (origin->place != ORIGIN_READY) { /* else it keeps its turn */
+        leave_list(origins, origin);
+        enter_list(origins, origin);
+    }
+}
+
+/* The origin whose turn it is, out of its list. NULL: none may send. */
+static struct origin *next_origin(struct origins *origins, int64_t now_ms)
+{
+    struct origin *origin;
+    while ((origin = TAILQ_FIRST(&origins->ready[true])) != NULL &&
+           now_ms - origin->success_ms > PROVEN_FOR_MS) {
+        leave_list(origins, origin);
+        set_proven(origins, origin, false);
+        enter_list(origins, origin);
+    }
+    unsigned half = origins->window > 1 ? origins->window / 2 : 1;
+    struct origin *by_proven[2] = {
+        origins->running_unproven < half ? TAILQ_FIRST(&origins->ready[false]) : NULL,
+        origin,
+    };
+    origin = by_proven[origins->turn];
+    if (!origin)
+        origin = by_proven[!origins->turn];
+    if (!origin)
+        return NULL;
+    origins->turn = !origins->turn;
+    leave_list(origins, origin);
+    return origin;
+}
+
+struct attempt *origins_next(struct origins *origins, int64_t now_ms)
+{
+    if (origins->running >= origins->window)
+        return NULL;
+    struct origin *origin = next_origin(origins, now_ms);
+    if (!origin)
+        return NULL;
+    struct attempt *attempt = origin->first;
+    origin->first = attempt->next;
+    attempt->next = NULL;
+    origin->waiting--;
+    origin->running++;
+    origins->running++;
+    if (!origin->proven)
+        origins->running_unproven++;
+    enter_list(origins, origin);
+    return attempt;
+}
+
+void origins_ended(struct origins *origins, struct origin *origin, bool ok, int64_t duration_ms,
+                   int64_t now_ms)
+{
+    bool keeps_turn = origin->place == ORIGIN_READY && (origin->proven || !ok);
+    assert(origin->running > 0);
+    if (!keeps_turn)
+        leave_list(origins, origin);
+    origin->running--;
+    origins->running--;
+    if (!origin->proven)
+        origins->running_unproven--;
+    if (duration_ms >= 0)
+        origin->mean_ms =
+            origin->mean_ms < 0 ? duration_ms : (3 * origin->mean_ms + duration_ms) / 4;
+    if (ok) {
+        origin->success_ms = now_ms;
+        if (!keeps_turn)
+            set_proven(origins, origin, true);
+    }
+    if (!keeps_turn)
+        enter_list(origins, origin);
+}
+
+struct attempt *origins_take(struct origins *origins, int64_t by_ms)
+{
+    struct attempt *taken = NULL, **end = &taken;
+    for (unsigned i = 0; i < ORIGIN_BUCKETS; i++) {
+        struct origin *origin, *next;
+        for (origin = LIST_FIRST(&origins->buckets[i]); origin; origin = next) {
+            next = LIST_NEXT(origin, in_bucket);
+            if (origin->waiting == 0 || origin->first->start_by_ms > by_ms)
+                continue;
+            leave_list(origins, origin);
+            while (origin->waiting > 0 && origin->first->start_by_ms <= by_ms) {
+                *end = origin->first;
+                end = &origin->first->next;
+                origin->first = *end;
+                origin->waiting--;
+            }
+            enter_list(origins, origin);
+        }
+    }
+    *end = NULL;
+    return taken;
+}

@@ -1,0 +1,261 @@
+#include "webhook/sender_transfer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/version.h"
+
+const char *event_word(enum notify notify)
+{
+    switch (notify) {
+    case NOTIFY_START:
+        return "started";
+    case NOTIFY_SUCCESS:
+        return "success";
+    case NOTIFY_FAILURE:
+        return "failed";
+    }
+    return "unknown";
+}
+
+/* CURLOPT_OPENSOCKETFUNCTION: the only place where an address is connected to, whatever notation, name
+ * server or redirect led there. A refusal makes libcurl go on to the name's next address. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct transfer *t = arg;
+    const char *why;
+    (void)purpose;
+    if (!policy_allows(t->policy, &address->addr, &why)) {
+        t->refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0)
+        t->tried = true;
+    else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        t->starved = true;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+static void note_retry_after(struct transfer *t, const char *line, size_t len)
+{
+    static const char name[] = "retry-after:";
+    const size_t name_len = sizeof(name) - 1;
+    if (len < name_len || strncasecmp(line, name, name_len) != 0)
+        return;
+    line += name_len;
+    len -= name_len;
+    while (len > 0 && (*line == ' ' || *line == '\t')) {
+        line++;
+        len--;
+    }
+    while (len > 0 && strchr(" \t\r\n", line[len - 1]))
+        len--;
+    if (len < sizeof(t->retry_after)) { /* no date is longer */
+        memcpy(t->retry_after, line, len);
+        t->retry_after[len] = '\0';
+    }
+}
+
+/* One line of a header, also of informational answers (1xx) and of the trailers after a chunked body. */
+static size_t read_header(char *line, size_t size, size_t n, void *arg)
+{
+    struct transfer *t = arg;
+    size_t len = size * n;
+    t->header_len += len;
+    if (t->header_len > TRANSFER_MAX_HEADER)
+        return 0;
+    if (t->final)
+        return len;
+    if (line[0] == '\r' || line[0] == '\n') {
+        long status = 0;
+        (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        t->final = status >= 200;
+        if (!t->final)
+            t->retry_after[0] = '\0'; /* an informational answer's fields are its own */
+    } else {
+        note_retry_after(t, line, len);
+    }
+    return len;
+}
+
+/* What a receiver answers is of no interest beyond its status; it is read to keep the connection. */
+static size_t read_body(char *data, size_t size, size_t n, void *arg)
+{
+    struct transfer *t = arg;
+    (void)data;
+    t->body_len += size * n;
+    return t->body_len > TRANSFER_MAX_BODY ? 0 : size * n;
+}
+
+static CURLcode set_options(struct transfer *t, int connect_timeout_ms, int total_timeout_ms)
+{
+    CURL *easy = t->easy;
+    CURLcode code = CURLE_OK;
+#define SET(option, value)                                                                         \
+    do {                                                                                           \
+        if (code == CURLE_OK)                                                                      \
+            code = curl_easy_setopt(easy, option, value);                                          \
+    } while (0)
+    SET(CURLOPT_PRIVATE, t);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_PROXY, ""); /* else http_proxy in the environment would go round open_socket() */
+    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, t);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms);
+    SET(CURLOPT_TIMEOUT_MS, (long)total_timeout_ms);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver's thread */
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(CURLOPT_HEADERFUNCTION, read_header);
+    SET(CURLOPT_HEADERDATA, t);
+    SET(CURLOPT_WRITEFUNCTION, read_body);
+    SET(CURLOPT_WRITEDATA, t);
+    SET(CURLOPT_USERAGENT, "assay/" ASSAY_VERSION);
+    SET(CURLOPT_HTTPHEADER, t->headers);
+#undef SET
+    return code;
+}
+
+DEFINE_FREEP(struct transfer *, transfer_free)
+
+int transfer_new(const struct policy *policy, int connect_timeout_ms, int total_timeout_ms,
+                 struct transfer **ret_transfer, struct err *err)
+{
+    static char content_type[] = "content-type: application/json";
+    static char no_expect[] = "expect:"; /* without a value: libcurl sends none */
+    CLEANUP(transfer_freep) struct transfer *t = calloc(1, sizeof(*t));
+    if (!t)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    buf_init(&t->body, TRANSFER_MAX_REQUEST);
+    t->policy = policy;
+    t->easy = curl_easy_init();
+    if (!t->easy)
+        return err_set(err, ERR_NOMEM, "curl_easy_init");
+    char *const lines[] = { content_type, no_expect, t->id_line, t->timestamp_line };
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        t->headers[i].data = lines[i];
+        t->headers[i].next = i + 1 < ARRAY_LEN(lines) ? &t->headers[i + 1] : NULL;
+    }
+    CURLcode code = set_options(t, connect_timeout_ms, total_timeout_ms);
+    if (code != CURLE_OK)
+        return err_set(err, code == CURLE_OUT_OF_MEMORY ? ERR_NOMEM : ERR_UNSUPPORTED,
+                       "curl_easy_setopt: %s", curl_easy_strerror(code));
+    *ret_transfer = TAKE(t);
+    return 0;
+}
+
+void transfer_free(struct transfer *t)
+{
+    if (!t)
+        return;
+    curl_easy_cleanup(t->easy);
+    buf_release(&t->body);
+    free(t);
+}
+
+static int make_body(struct buf *body, const struct event *event)
+{
+    buf_clear(body);
+    (void)buf_addf(body, "{\"id\":\"%s\",\"state\":\"%s\"", event->asset_id,
+                   event_word(event->notify));
+    if (event->notify == NOTIFY_FAILURE) {
+        (void)buf_adds(body, ",\"errors\":");
+        (void)buf_adds(body, event->errors ? event->errors : "{}");
+    }
+    (void)buf_adds(body, "}");
+    return buf_failed(body) ? -1 : 0;
+}
+
+int transfer_prepare(struct transfer *t, const struct event *event, int64_t now_ms, struct err *err)
+{
+    t->header_len = t->body_len = 0;
+    t->final = t->refused = t->tried = t->starved = false;
+    t->retry_after[0] = '\0';
+    if (make_body(&t->body, event) < 0)
+        return err_set(err, ERR_NOMEM, "the body does not fit");
+    (void)snprintf(t->id_line, sizeof(t->id_line), "webhook-id: %s", event->webhook_id);
+    (void)snprintf(t->timestamp_line, sizeof(t->timestamp_line), "webhook-timestamp: %" PRId64,
+                   now_ms / 1000);
+    CURLcode code = curl_easy_setopt(t->easy, CURLOPT_URL, event->url);
+    if (code == CURLE_OK)
+        code = curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE, (long)t->body.len);
+    if (code == CURLE_OK)
+        code = curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->body.data);
+    if (code != CURLE_OK)
+        return err_set(err, ERR_NOMEM, "curl_easy_setopt: %s", curl_easy_strerror(code));
+    return 0;
+}
+
+const char *transfer_error_word(CURLcode code, long os_errno)
+{
+    switch ((int)code) { /* of some 100 codes, those that a POST over HTTP can end with */
+    case CURLE_OPERATION_TIMEDOUT:
+        return "timeout";
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return "dns";
+    case CURLE_COULDNT_CONNECT:
+        if (os_errno == ETIMEDOUT)
+            return "timeout";
+        if (os_errno == EHOSTUNREACH || os_errno == ENETUNREACH || os_errno == EADDRNOTAVAIL)
+            return "unreachable";
+        return "refused";
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+        return "tls";
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+        return "reset";
+    case CURLE_WRITE_ERROR: /* read_header() has had enough */
+        return "too_large";
+    case CURLE_URL_MALFORMAT:
+        return "invalid_url";
+    case CURLE_OUT_OF_MEMORY:
+        return "no_memory";
+    default:
+        return "protocol"; /* an answer that is not HTTP/1 */
+    }
+}
+
+void transfer_answer(struct transfer *t, CURLcode code, int64_t now_ms, struct answer *ret_answer)
+{
+    struct answer answer = { .retry_after_ms = RETRY_AFTER_NONE };
+    long status = 0, os_errno = 0;
+    if (t->final) {
+        (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        answer.status = (int)status;
+        answer.error = status / 100 == 2 ? NULL : "status";
+        answer.permanent = status == 410; /* Gone: RFC 9110 §15.5.11 */
+        answer.retry_after_ms = schedule_retry_after(t->retry_after, now_ms);
+    } else if (t->refused && !t->tried && !t->starved) {
+        answer.error = "disallowed";
+        answer.permanent = true;
+    } else if (t->starved && !t->tried) {
+        answer.error = "no_descriptors";
+        answer.ours = true;
+    } else {
+        (void)curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
+        answer.error = transfer_error_word(code, os_errno);
+        /* A URL that libcurl took when the asset was accepted, and takes no longer. */
+        answer.permanent = code == CURLE_URL_MALFORMAT;
+    }
+    *ret_answer = answer;
+}
