@@ -1,0 +1,1 @@
+"""What the whole-system tests stand on: the server, a receiver of webhooks, a raw client, pictures."""

@@ -1,0 +1,142 @@
+"""kill -9 of every process at once, at any moment: what was answered 202 has its ending and its webhooks."""
+import http.client
+import os
+import random
+import threading
+import time
+
+from harness.assay import deliveries
+from harness.sink import Answer
+
+SECONDS, KILLS, CLIENTS = 22, 6, 8
+
+
+def test_what_was_queued_is_finished_after_the_restart(servers, sink):
+    assay = servers.start("--workers", "0")
+    urls = sink.all()
+    ids = [assay.submit("good.jpg" if i % 2 else "text.jpg", **urls) for i in range(60)]
+    assert {assay.asset(asset_id)["state"] for asset_id in ids} == {"queued"}
+    assay.kill()
+    assay.flags += ["--workers", "2"]
+    assay.start()
+    for i, asset_id in enumerate(ids):
+        arrivals = sink.wait(asset_id, 2, within=10)
+        assert [a.state for a in arrivals] == ["started", "success" if i % 2 else "failed"]
+        assert assay.settled(asset_id)["state"] == arrivals[1].state
+
+
+def test_a_delivery_that_was_under_way_is_made_again_and_the_end_comes_after_it(servers, sink):
+    assay = servers.start()
+    held = Answer(200, held=True)
+    started, ended = sink.url(held, 200), sink.url()
+    asset_id = assay.submit("good.jpg", onStart=started, onSuccess=ended)
+    sink.wait_at(started, 1)
+    assay.kill()
+    held.release()
+    assay.start()
+    [end] = sink.wait_at(ended, 1, within=15)
+    first, again = sink.wait_at(started, 2)
+    assert first.webhook_id == again.webhook_id
+    assert again.answered_at <= end.at
+    assert deliveries(assay.settled(asset_id))["onStart"]["state"] == "delivered"
+
+
+def test_a_retry_that_was_due_is_made_after_the_restart(servers, sink):
+    assay = servers.start(schedule=("--webhook-schedule", "1s,1s,1s"))
+    url = sink.url(500, 200)
+    asset_id = assay.submit("good.jpg", onSuccess=url)
+    sink.wait_at(url, 1)
+    assay.kill()
+    assay.start()
+    sink.wait_at(url, 2, within=15)
+    assert deliveries(assay.settled(asset_id))["onSuccess"]["state"] == "delivered"
+
+
+class Client(threading.Thread):
+    """Posts one asset after another and keeps a ledger of what was answered 202."""
+
+    def __init__(self, assay, sink, seed, over):
+        super().__init__(daemon=True)
+        self.assay, self.sink, self.over = assay, sink, over
+        self.random = random.Random(seed)
+        self.ledger = {}    # id → the state it must end in
+        self.posted = 0
+        self.strange = []
+
+    def run(self):
+        connection = None
+        while not self.over.wait(self.random.uniform(0, 0.08)):
+            path, state = self.random.choice((
+                ("good.jpg", "success"), ("small.jpg", "success"), ("text.jpg", "failed"),
+                ("too-wide.jpg", "failed"), ("missing.jpg", "failed")))
+            first = self.random.choice((200, 200, 200, 500, 302))
+            urls = {"onStart": self.sink.url(first, 200), "onSuccess": self.sink.url(first, 200),
+                    "onFailure": self.sink.url()}
+            self.posted += 1
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", self.assay.port, timeout=20)
+                answer = self.assay.post({"assetPath": {"location": "local", "path": path},
+                                          "notifications": urls}, connection=connection)
+            except (OSError, http.client.HTTPException):    # it was killed: not in the ledger
+                connection = None
+                continue
+            if answer.status == 202:
+                self.ledger[answer.json["id"]] = state
+            elif answer.status != 503:
+                self.strange.append(answer)
+
+
+def test_every_id_of_the_ledger_has_one_ending_and_its_webhooks(servers, sink):
+    seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    print(f"SEED={seed} replays these moments")
+    moments = random.Random(seed)
+    assay = servers.start("--workers", "2", "--log-level", "warn")
+    over = threading.Event()
+    clients = [Client(assay, sink, f"{seed}-{n}", over) for n in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    for pause in [moments.uniform(0.05, 2 * SECONDS / KILLS) for _ in range(KILLS)]:
+        over.wait(pause)
+        assay.kill()
+        assay.start(ready=moments.random() < 0.7)
+    assay.wait_ready()
+    over.wait(1)
+    over.set()
+    for client in clients:
+        client.join()
+    assert not [answer for client in clients for answer in client.strange]
+    ledger = {asset_id: state for client in clients for asset_id, state in client.ledger.items()}
+    posted = sum(client.posted for client in clients)
+    print(f"{len(ledger)} accepted for certain of {posted} posted")
+    assert len(ledger) == sum(len(client.ledger) for client in clients), "an id was given twice"
+    assert len(ledger) > 10 * KILLS
+
+    began = time.monotonic()
+    for asset_id, state in ledger.items():
+        check_history(assay, sink, asset_id, state)
+    print(f"settled after {time.monotonic() - began:.1f} s more")
+
+    stored = {asset["id"]: asset["state"] for asset in assay.all_assets()}
+    assert len(ledger) <= len(stored) <= posted
+    assert not [asset_id for asset_id in ledger if asset_id not in stored]
+    assert set(stored.values()) <= {"success", "failed"}, "something never ended"
+    for state in ("success", "failed"):
+        assert len(assay.all_assets(state=state)) == list(stored.values()).count(state)
+    figures = assay.figures()
+    assert figures["accepted"] == figures["success"] + figures["failed"] == len(stored), figures
+
+
+def check_history(assay, sink, asset_id, state):
+    """Exactly one ending, told at least once, and started before it."""
+    sink.ending(asset_id, within=15)
+    asset = assay.settled(asset_id, within=10)
+    assert asset["state"] == state, asset
+    assert {d["state"] for d in deliveries(asset).values()} == {"delivered"}, asset
+    arrivals = sink.of(asset_id)
+    started = [a for a in arrivals if a.state == "started"]
+    ended = [a for a in arrivals if a.state != "started"]
+    assert started and ended, arrivals
+    assert started[0].number < ended[0].number, arrivals
+    assert {a.state for a in ended} == {state}, arrivals
+    assert len({(a.webhook_id, a.body) for a in started}) == 1, arrivals
+    assert len({(a.webhook_id, a.body) for a in ended}) == 1, arrivals
