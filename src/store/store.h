@@ -231,7 +231,8 @@ struct store_ops {
     const char *scheme; /* of --store: "sqlite", "memory", "redis" */
     /* Make all n steps durable in one transaction, in order, at wall time now_ms, and fill in their
      * results. 0: all are durable; -1: none is (*err says why; ERR_FULL: the disk is full).
-     * Called by one thread only. After a failure the next call works again, or says why not. */
+     * Called by one thread only. After a failure the next call works again, or says why not; it may
+     * have no steps, just to see. */
     int (*apply)(struct store *s, struct step *steps[], size_t n, int64_t now_ms, struct err *err);
     /* Readers, any thread, never blocked by apply. find: 1 found, 0 no such asset. */
     int (*find)(struct store *s, const char *id, struct asset *ret_asset, struct err *err);
