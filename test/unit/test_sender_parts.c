@@ -1,0 +1,407 @@
+/* What the sender decides without a clock or a socket: when an event is tried again, and whose turn
+ * it is. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "webhook/sender_origin.h"
+#include "webhook/sender_schedule.h"
+#include "webhook/sender_transfer.h"
+
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+
+static const int64_t NOW = INT64_C(1795507200000); /* 2026-11-24T08:00:00Z */
+
+/* --- the schedule --- */
+
+static struct answer failure(const char *word)
+{
+    return (struct answer){ .error = word, .retry_after_ms = RETRY_AFTER_NONE };
+}
+
+static void the_default_schedule_is_that_of_standard_webhooks(void **state)
+{
+    (void)state;
+    static const int64_t pauses_ms[] = { 5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR,
+                                         10 * HOUR,  14 * HOUR,  20 * HOUR,   24 * HOUR };
+    struct schedule schedule;
+    schedule_init(&schedule, NULL, 0);
+    const struct answer answer = failure("timeout");
+    for (unsigned i = 0; i < ARRAY_LEN(pauses_ms); i++) {
+        const struct {
+            uint32_t random;
+            int64_t percent;
+        } rows[] = { { 0, 80 }, { UINT32_MAX, 120 } };
+        for (size_t j = 0; j < ARRAY_LEN(rows); j++) {
+            int64_t next_ms = 0;
+            assert_int_equal(schedule_settle(&schedule, i, &answer, NOW, rows[j].random, &next_ms),
+                             EVENT_PENDING);
+            assert_int_equal(next_ms - NOW, pauses_ms[i] * rows[j].percent / 100);
+        }
+    }
+    int64_t next_ms;
+    assert_int_equal(schedule_settle(&schedule, 9, &answer, NOW, 0, &next_ms), EVENT_DEAD);
+    assert_int_equal(schedule_settle(&schedule, 1000, &answer, NOW, 0, &next_ms), EVENT_DEAD);
+}
+
+static void an_answer_decides_what_becomes_of_the_event(void **state)
+{
+    (void)state;
+    const struct {
+        struct answer answer;
+        unsigned attempts;
+        enum event_state expected;
+        int64_t least_ms, most_ms; /* pause */
+    } rows[] = {
+        { { .status = 200, .retry_after_ms = 9 * HOUR }, 0, EVENT_DELIVERED, 0, 0 },
+        { { .status = 204, .retry_after_ms = -1 }, 7, EVENT_DELIVERED, 0, 0 },
+        { { .status = 410, .error = "status", .permanent = true, .retry_after_ms = 5 },
+          0,
+          EVENT_DEAD,
+          0,
+          0 },
+        { { .error = "disallowed", .permanent = true, .retry_after_ms = -1 }, 0, EVENT_DEAD, 0, 0 },
+        { { .status = 500, .error = "status", .retry_after_ms = -1 }, 0, EVENT_PENDING, 80, 120 },
+        { { .status = 500, .error = "status", .retry_after_ms = -1 }, 1, EVENT_PENDING, 160, 240 },
+        { { .status = 500, .error = "status", .retry_after_ms = -1 }, 2, EVENT_DEAD, 0, 0 },
+        { { .status = 503, .error = "status", .retry_after_ms = HOUR },
+          0,
+          EVENT_PENDING,
+          HOUR,
+          HOUR },
+        { { .status = 503, .error = "status", .retry_after_ms = 0 }, 0, EVENT_PENDING, 80, 120 },
+        { { .status = 503, .error = "status", .retry_after_ms = 10 }, 0, EVENT_PENDING, 80, 120 },
+    };
+    static const int64_t delays_ms[] = { 100, 200 };
+    struct schedule schedule;
+    schedule_init(&schedule, delays_ms, ARRAY_LEN(delays_ms));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (uint32_t random = 0; random < UINT32_MAX - 100000000; random += 100000000) {
+            int64_t next_ms = NOW;
+            enum event_state got = schedule_settle(&schedule, rows[i].attempts, &rows[i].answer,
+                                                   NOW, random, &next_ms);
+            assert_int_equal(got, rows[i].expected);
+            if (got == EVENT_PENDING)
+                assert_in_range(next_ms - NOW, rows[i].least_ms, rows[i].most_ms);
+        }
+    }
+}
+
+static void retry_after_is_seconds_or_a_date_and_at_most_a_day(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        int64_t expected_ms;
+    } rows[] = {
+        { "", RETRY_AFTER_NONE },
+        { "0", 0 },
+        { "7", 7 * SECOND },
+        { "007", 7 * SECOND },
+        { "86400", 24 * HOUR },
+        { "86401", 24 * HOUR },
+        { "99999999999999999999999", 24 * HOUR },
+        { "-1", RETRY_AFTER_NONE },
+        { "+1", RETRY_AFTER_NONE },
+        { "1.5", RETRY_AFTER_NONE },
+        { "7 s", RETRY_AFTER_NONE },
+        { "soon", RETRY_AFTER_NONE },
+        { "Soon", RETRY_AFTER_NONE },
+        { "12:00:00", RETRY_AFTER_NONE },
+        { "Tue, 24 Nov 2026 08:00:30 GMT", 30 * SECOND },
+        { "Tuesday, 24-Nov-26 08:00:30 GMT", 30 * SECOND },
+        { "Tue Nov 24 08:00:30 2026", 30 * SECOND },
+        { "Tue, 24 Nov 2026 07:00:00 GMT", 0 },
+        { "Thu, 01 Jan 1970 00:00:00 GMT", 0 },
+        { "Wed, 24 Nov 2027 08:00:00 GMT", 24 * HOUR },
+        { "Fri, 31 Dec 9999 23:59:59 GMT", 24 * HOUR },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int64_t got = schedule_retry_after(rows[i].value, NOW);
+        if (got != rows[i].expected_ms)
+            fail_msg("'%s': %lld", rows[i].value, (long long)got);
+    }
+}
+
+static void every_failure_has_a_word(void **state)
+{
+    (void)state;
+    static const struct {
+        CURLcode code;
+        long os_errno;
+        const char *word;
+    } rows[] = {
+        { CURLE_OPERATION_TIMEDOUT, 0, "timeout" },
+        { CURLE_COULDNT_RESOLVE_HOST, 0, "dns" },
+        { CURLE_COULDNT_CONNECT, ECONNREFUSED, "refused" },
+        { CURLE_COULDNT_CONNECT, 0, "refused" },
+        { CURLE_COULDNT_CONNECT, ETIMEDOUT, "timeout" },
+        { CURLE_COULDNT_CONNECT, ENETUNREACH, "unreachable" },
+        { CURLE_COULDNT_CONNECT, EHOSTUNREACH, "unreachable" },
+        { CURLE_PEER_FAILED_VERIFICATION, 0, "tls" },
+        { CURLE_SSL_CONNECT_ERROR, 0, "tls" },
+        { CURLE_RECV_ERROR, 0, "reset" },
+        { CURLE_GOT_NOTHING, 0, "reset" },
+        { CURLE_WRITE_ERROR, 0, "too_large" },
+        { CURLE_URL_MALFORMAT, 0, "invalid_url" },
+        { CURLE_OUT_OF_MEMORY, 0, "no_memory" },
+        { CURLE_UNSUPPORTED_PROTOCOL, 0, "protocol" },
+        { CURLE_WEIRD_SERVER_REPLY, 0, "protocol" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_string_equal(transfer_error_word(rows[i].code, rows[i].os_errno), rows[i].word);
+}
+
+/* --- whose turn it is --- */
+
+enum { MANY = 64 };
+
+static struct origin *get(struct origins *o, const char *name)
+{
+    struct origin *origin = origins_get(o, name);
+    assert_non_null(origin);
+    return origin;
+}
+
+static void push(struct origins *o, const char *name, struct attempt *attempts, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        origins_push(o, get(o, name), &attempts[i]);
+}
+
+/* The first letters of the names of those who start now, in order. */
+static const char *starts(struct origins *o, int64_t now_ms)
+{
+    static char text[MANY * 4];
+    size_t n = 0;
+    struct attempt *attempt;
+    while ((attempt = origins_next(o, now_ms)) != NULL)
+        text[n++] = attempt->origin->name[0];
+    text[n] = '\0';
+    return text;
+}
+
+static void finish(struct origins *o, const char *name, unsigned n, bool ok, int64_t ms,
+                   int64_t now_ms)
+{
+    for (unsigned i = 0; i < n; i++)
+        origins_ended(o, get(o, name), ok, ms, now_ms);
+}
+
+/* name's origin gets a success at now_ms. */
+static void prove(struct origins *o, const char *name, int64_t now_ms)
+{
+    struct attempt one = { 0 };
+    push(o, name, &one, 1);
+    assert_int_equal(strlen(starts(o, now_ms)), 1);
+    finish(o, name, 1, true, 1, now_ms);
+}
+
+static void origins_take_turns_up_to_their_limit(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
+    origins_init(&o, 100, 3);
+    push(&o, "a", a, 5);
+    push(&o, "b", b, 2);
+    push(&o, "c", c, 4);
+    assert_string_equal(starts(&o, 0), "abcabcac");
+    assert_string_equal(starts(&o, 0), "");
+    finish(&o, "c", 1, false, 1, 0);
+    assert_string_equal(starts(&o, 0), "c");
+    finish(&o, "a", 2, true, 1, 0);
+    assert_string_equal(starts(&o, 0), "aa");
+    finish(&o, "a", 3, true, 1, 0);
+    finish(&o, "b", 2, true, 1, 0);
+    finish(&o, "c", 3, false, 1, 0);
+    assert_int_equal(o.running, 0);
+    assert_int_equal(o.running_unproven, 0);
+    origins_release(&o);
+}
+
+static void an_origins_events_keep_their_order(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt a[4] = { 0 };
+    origins_init(&o, 4, 4);
+    push(&o, "a", a, 2);
+    assert_ptr_equal(origins_next(&o, 0), &a[0]);
+    push(&o, "a", a + 2, 2);
+    assert_ptr_equal(origins_next(&o, 0), &a[1]);
+    finish(&o, "a", 2, true, 1, 0);
+    assert_ptr_equal(origins_next(&o, 0), &a[2]);
+    assert_ptr_equal(origins_next(&o, 0), &a[3]);
+    finish(&o, "a", 2, true, 1, 0);
+    origins_release(&o);
+}
+
+static void origins_that_never_answered_have_half_the_window(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
+    origins_init(&o, 8, 8);
+    prove(&o, "c", 0);
+    push(&o, "a", a, 8);
+    push(&o, "b", b, 8);
+    assert_string_equal(starts(&o, 0), "abab");
+    push(&o, "c", c, 8); /* the other half is free for it */
+    assert_string_equal(starts(&o, 0), "cccc");
+    finish(&o, "c", 4, true, 1, 0);
+    finish(&o, "a", 1, true, 1, 0); /* a has proven itself: what it runs counts no more */
+    assert_int_equal(o.running_unproven, 2);
+    /* a and c alternate with b as far as b may */
+    const char *text = starts(&o, 0);
+    assert_int_equal(strlen(text), 5);
+    assert_int_equal(o.running, 8);
+    assert_true(o.running_unproven <= 4);
+    struct attempt *left;
+    while ((left = origins_take(&o, INT64_MAX)) != NULL)
+        ;
+    for (const char *name = "abc"; *name; name++) {
+        const char text_name[2] = { *name, '\0' };
+        finish(&o, text_name, get(&o, text_name)->running, false, -1, 0);
+    }
+    assert_int_equal(o.running_unproven, 0);
+    origins_release(&o);
+}
+
+static void a_window_of_one_still_serves_new_origins(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt a[2] = { 0 };
+    origins_init(&o, 1, 4);
+    push(&o, "a", a, 2);
+    assert_string_equal(starts(&o, 0), "a");
+    finish(&o, "a", 1, false, 1, 0);
+    assert_string_equal(starts(&o, 0), "a");
+    finish(&o, "a", 1, false, 1, 0);
+    origins_release(&o);
+}
+
+static void a_success_counts_for_five_minutes(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt a[MANY] = { 0 };
+    origins_init(&o, 8, 8);
+    prove(&o, "a", 1000);
+    push(&o, "a", a, 8);
+    assert_string_equal(starts(&o, 1000 + 5 * MINUTE), "aaaaaaaa");
+    finish(&o, "a", 8, false, 1, 1000 + 5 * MINUTE);
+    push(&o, "a", a, 8);
+    assert_string_equal(starts(&o, 1001 + 5 * MINUTE), "aaaa");
+    finish(&o, "a", 4, true, 1, 1001 + 5 * MINUTE);
+    assert_string_equal(starts(&o, 1001 + 5 * MINUTE), "aaaa");
+    finish(&o, "a", 4, false, 1, 1001 + 5 * MINUTE);
+    assert_int_equal(o.running_unproven, 0);
+    origins_release(&o);
+}
+
+static void an_origin_holds_what_it_can_take_in_ten_seconds(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t duration_ms; /* -1: nothing is known */
+        unsigned room;
+    } rows[] = {
+        { -1, 16 },   /* the window */
+        { 10000, 8 }, /* never less than four rounds */
+        { 500, 40 },  { 3, 6666 }, { 0, 20000 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct origins o;
+        struct attempt a = { 0 };
+        origins_init(&o, 16, 2);
+        if (rows[i].duration_ms >= 0) {
+            push(&o, "a", &a, 1);
+            assert_string_equal(starts(&o, 0), "a");
+            finish(&o, "a", 1, false, rows[i].duration_ms, 0);
+        }
+        struct origin *origin = get(&o, "a");
+        origin->waiting = rows[i].room - 1;
+        assert_true(origins_has_room(&o, origin));
+        origin->waiting = rows[i].room;
+        assert_false(origins_has_room(&o, origin));
+        origin->waiting = 0;
+        origins_release(&o);
+    }
+}
+
+static void what_waited_too_long_is_taken_out(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt a[3] = { 0 }, b[1] = { 0 };
+    origins_init(&o, 4, 1);
+    for (int i = 0; i < 3; i++)
+        a[i].start_by_ms = 100 * (i + 1);
+    b[0].start_by_ms = 150;
+    push(&o, "a", a, 3);
+    push(&o, "b", b, 1);
+    assert_null(origins_take(&o, 99));
+    struct attempt *taken = origins_take(&o, 200);
+    unsigned n = 0;
+    for (; taken; taken = taken->next, n++)
+        assert_true(taken != &a[2]);
+    assert_int_equal(n, 3);
+    assert_string_equal(starts(&o, 201), "a");
+    finish(&o, "a", 1, true, 1, 201);
+    assert_null(origins_take(&o, INT64_MAX));
+    origins_release(&o);
+}
+
+static void idle_origins_are_forgotten_but_never_busy_ones(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt busy[2] = { 0 };
+    char name[32];
+    origins_init(&o, 4, 1);
+    push(&o, "busy", busy, 2);
+    assert_string_equal(starts(&o, 0), "b");
+    prove(&o, "old", 0);
+    for (int i = 0; i < 3 * ORIGIN_MAX_IDLE; i++) {
+        (void)snprintf(name, sizeof(name), "n%d", i);
+        (void)get(&o, name);
+        assert_true(o.n_idle <= ORIGIN_MAX_IDLE);
+    }
+    assert_false(get(&o, "old")->proven); /* a new one of that name */
+    assert_int_equal(get(&o, "busy")->running, 1);
+    finish(&o, "busy", 1, true, 1, 0);
+    assert_string_equal(starts(&o, 0), "b");
+    finish(&o, "busy", 1, true, 1, 0);
+    origins_release(&o);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_default_schedule_is_that_of_standard_webhooks),
+        cmocka_unit_test(an_answer_decides_what_becomes_of_the_event),
+        cmocka_unit_test(retry_after_is_seconds_or_a_date_and_at_most_a_day),
+        cmocka_unit_test(every_failure_has_a_word),
+        cmocka_unit_test(origins_take_turns_up_to_their_limit),
+        cmocka_unit_test(an_origins_events_keep_their_order),
+        cmocka_unit_test(origins_that_never_answered_have_half_the_window),
+        cmocka_unit_test(a_window_of_one_still_serves_new_origins),
+        cmocka_unit_test(a_success_counts_for_five_minutes),
+        cmocka_unit_test(an_origin_holds_what_it_can_take_in_ten_seconds),
+        cmocka_unit_test(what_waited_too_long_is_taken_out),
+        cmocka_unit_test(idle_origins_are_forgotten_but_never_busy_ones),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
