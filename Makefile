@@ -105,10 +105,10 @@ help: ## this list
 	    while IFS="`printf '\t'`" read -r target what; do printf '  %-10s %s\n' "$$target" "$$what"; done
 	@sed -n '/^#   [A-Z]/s/^# */  /p' Makefile
 
-tests: $(TEST_BINARIES)
-replays: $(FUZZERS:%=$(BUILD)/test/fuzz/replay_%)
-fuzzers: $(FUZZERS:%=$(BUILD)/test/fuzz/fuzz_%)
-benches: $(BENCHES)
+tests: $(TEST_BINARIES) ; @:
+replays: $(FUZZERS:%=$(BUILD)/test/fuzz/replay_%) ; @:
+fuzzers: $(FUZZERS:%=$(BUILD)/test/fuzz/fuzz_%) ; @:
+benches: $(BENCHES) ; @:
 print-cflags:
 	@echo '$(strip $(CFLAGS_ALL))'
 
