@@ -5,72 +5,15 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "http/reader_parts.h"
 #include "http/target.h"
-
-enum state {
-    /* Nothing yet. RFC 9112 §2.2: one empty line before a request line is forgiven. */
-    START,
-    START_LF,
-    START_AGAIN,
-    /* method SP target SP HTTP-version CR LF */
-    METHOD,
-    TARGET,
-    VERSION,
-    LINE_LF,
-    /* *( name ":" OWS value OWS CR LF ) CR LF, of a head or of trailers */
-    NAME_START,
-    NAME,
-    OWS,
-    VALUE,
-    VALUE_LF,
-    END_LF,
-    /* Content-Length bytes */
-    BODY,
-    /* *( size *( ";" name [ "=" ( token / quoted-string ) ] ) CR LF data CR LF ), RFC 9112 §7.1 */
-    SIZE,
-    EXT_NAME_START,
-    EXT_NAME,
-    EXT_VALUE_START,
-    EXT_TOKEN,
-    EXT_QUOTED,
-    EXT_ESCAPED,
-    EXT_END,
-    SIZE_LF,
-    DATA,
-    DATA_CR,
-    DATA_LF,
-
-    DONE,
-    REFUSED,
-};
-
-/* What a part of the reader says to http_reader_parse(). */
-enum step { STEP_MORE, STEP_ON, STEP_DONE, STEP_REFUSED };
 
 /* Fields that the reader itself understands. */
 enum known { KNOWN_NONE, KNOWN_HOST, KNOWN_LENGTH, KNOWN_CODING, KNOWN_CONNECTION, KNOWN_EXPECT };
 
-static enum step refuse(struct http_reader *r, int status, const char *detail)
-{
-    r->state = REFUSED;
-    r->status = status;
-    r->detail = detail;
-    return STEP_REFUSED;
-}
-
 static bool is_text(const char *data, size_t len, const char *text)
 {
     return len == strlen(text) && strncasecmp(data, text, len) == 0;
-}
-
-static char *base(const struct http_reader *r)
-{
-    return r->data + r->start;
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 /* ---- the request line ---- */
@@ -90,45 +33,45 @@ static enum http_method method_of(const char *name, size_t len)
     return HTTP_OTHER;
 }
 
-static enum step line_done(struct http_reader *r, char major, char minor)
+static enum http_reader_step line_done(struct http_reader *r, char major, char minor)
 {
     if (major == '0')
-        return refuse(r, 400, "HTTP/0.9 is not spoken here.");
+        return http_reader_refuse(r, 400, "HTTP/0.9 is not spoken here.");
     if (major != '1' || (minor != '0' && minor != '1'))
-        return refuse(r, 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
+        return http_reader_refuse(r, 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
     r->minor = (uint8_t)(minor - '0');
-    const char *p = base(r);
+    const char *p = http_reader_base(r);
     r->request.method = method_of(p, r->method_len);
     if (r->method_len == 7 && memcmp(p, "CONNECT", 7) == 0)
-        return refuse(r, 501, "This server is not a proxy: it has no CONNECT.");
+        return http_reader_refuse(r, 501, "This server is not a proxy: it has no CONNECT.");
     struct http_slice target = { p + r->target, r->target_len };
     const char *why = http_target_split(target, r->request.method, &r->request.path,
                                         &r->request.query, &r->request.host);
     if (why)
-        return refuse(r, 400, why);
+        return http_reader_refuse(r, 400, why);
     r->state = NAME_START;
-    return STEP_ON;
+    return STEP_LEAVE;
 }
 
 /* The byte at pos in "HTTP/" DIGIT "." DIGIT CR LF. */
-static enum step version(struct http_reader *r)
+static enum http_reader_step version(struct http_reader *r)
 {
     static const char shape[] = "HTTP/d.d\r\n";
-    const char *p = base(r) + r->mark;
+    const char *p = http_reader_base(r) + r->mark;
     size_t i = r->pos - r->mark;
     if (shape[i] == 'd' ? p[i] < '0' || p[i] > '9' : p[i] != shape[i])
-        return refuse(r, 400, "The request line does not end with an HTTP version.");
+        return http_reader_refuse(r, 400, "The request line does not end with an HTTP version.");
     r->pos++;
-    return p[i] == '\n' ? line_done(r, p[5], p[7]) : STEP_MORE;
+    return p[i] == '\n' ? line_done(r, p[5], p[7]) : STEP_STAY;
 }
 
 /* The bytes before the method. */
-static enum step start(struct http_reader *r)
+static enum http_reader_step start(struct http_reader *r)
 {
-    char c = base(r)[r->pos];
+    char c = http_reader_base(r)[r->pos];
     if (r->state == START_LF) {
         if (c != '\n')
-            return refuse(r, 400, "A carriage return is not followed by a line feed.");
+            return http_reader_refuse(r, 400, "A carriage return is not followed by a line feed.");
         r->start += 2;
         r->len -= 2;
         r->pos = 0;
@@ -139,19 +82,19 @@ static enum step start(struct http_reader *r)
     } else if (http_is(c, HTTP_TOKEN)) {
         r->state = METHOD;
     } else {
-        return refuse(r, 400, "This is not the beginning of an HTTP request.");
+        return http_reader_refuse(r, 400, "This is not the beginning of an HTTP request.");
     }
-    return STEP_MORE;
+    return STEP_STAY;
 }
 
-static enum step request_line(struct http_reader *r)
+static enum http_reader_step request_line(struct http_reader *r)
 {
-    enum step step = STEP_MORE;
-    while (step == STEP_MORE && r->pos < r->len) {
+    enum http_reader_step step = STEP_STAY;
+    while (step == STEP_STAY && r->pos < r->len) {
         if (r->pos >= HTTP_LINE_MAX)
-            return refuse(r, 414, "The request line is longer than 8 KiB.");
-        const char *p = base(r);
-        size_t end = least(r->len, HTTP_LINE_MAX);
+            return http_reader_refuse(r, 414, "The request line is longer than 8 KiB.");
+        const char *p = http_reader_base(r);
+        size_t end = http_least(r->len, HTTP_LINE_MAX);
         switch (r->state) {
         case METHOD:
             while (r->pos < end && http_is(p[r->pos], HTTP_TOKEN))
@@ -159,7 +102,7 @@ static enum step request_line(struct http_reader *r)
             if (r->pos == end)
                 break;
             if (p[r->pos] != ' ')
-                return refuse(r, 400, "The method is not followed by one space.");
+                return http_reader_refuse(r, 400, "The method is not followed by one space.");
             r->method_len = r->pos++;
             r->target = r->pos;
             r->state = TARGET;
@@ -170,7 +113,8 @@ static enum step request_line(struct http_reader *r)
             if (r->pos == end)
                 break;
             if (p[r->pos] != ' ' || r->pos == r->target)
-                return refuse(r, 400, "The request target has a character that cannot be in one.");
+                return http_reader_refuse(
+                    r, 400, "The request target has a character that cannot be in one.");
             r->target_len = r->pos++ - r->target;
             r->mark = r->pos;
             r->state = VERSION;
@@ -206,21 +150,21 @@ static enum known known_field(const char *name, size_t len)
     }
 }
 
-static enum step content_length(struct http_reader *r, struct http_slice value)
+static enum http_reader_step content_length(struct http_reader *r, struct http_slice value)
 {
     if (r->has_length)
-        return refuse(r, 400, "There is more than one Content-Length.");
+        return http_reader_refuse(r, 400, "There is more than one Content-Length.");
     r->has_length = true;
     if (value.len == 0)
-        return refuse(r, 400, "Content-Length is not a number.");
+        return http_reader_refuse(r, 400, "Content-Length is not a number.");
     for (size_t i = 0; i < value.len; i++) {
         if (value.data[i] < '0' || value.data[i] > '9')
-            return refuse(r, 400, "Content-Length is not a number.");
+            return http_reader_refuse(r, 400, "Content-Length is not a number.");
         r->length = r->length * 10 + (uint64_t)(value.data[i] - '0');
         if (r->length > (UINT64_C(1) << 53))
-            return refuse(r, 400, "Content-Length is out of range.");
+            return http_reader_refuse(r, 400, "Content-Length is out of range.");
     }
-    return STEP_MORE;
+    return STEP_STAY;
 }
 
 /* Connection = #connection-option; the only one that matters is close. */
@@ -237,16 +181,16 @@ static bool has_close(struct http_slice list)
     return false;
 }
 
-static enum step known_value(struct http_reader *r, struct http_slice value)
+static enum http_reader_step known_value(struct http_reader *r, struct http_slice value)
 {
     switch ((enum known)r->known) {
     case KNOWN_NONE:
         break;
     case KNOWN_HOST:
         if (r->has_host)
-            return refuse(r, 400, "There is more than one Host.");
+            return http_reader_refuse(r, 400, "There is more than one Host.");
         if (!http_host_valid(value))
-            return refuse(r, 400, "Host is not valid.");
+            return http_reader_refuse(r, 400, "Host is not valid.");
         r->has_host = true;
         r->field_host = value;
         break;
@@ -254,7 +198,8 @@ static enum step known_value(struct http_reader *r, struct http_slice value)
         return content_length(r, value);
     case KNOWN_CODING:
         if (r->chunked || r->minor == 0 || !is_text(value.data, value.len, "chunked"))
-            return refuse(r, 400, "Transfer-Encoding is not a lone chunked of HTTP/1.1.");
+            return http_reader_refuse(r, 400,
+                                      "Transfer-Encoding is not a lone chunked of HTTP/1.1.");
         r->chunked = true;
         break;
     case KNOWN_CONNECTION:
@@ -267,16 +212,16 @@ static enum step known_value(struct http_reader *r, struct http_slice value)
             r->expect_other = true;
         break;
     }
-    return STEP_MORE;
+    return STEP_STAY;
 }
 
 /* The line feed of a field line was read: its value is complete. */
-static enum step field_done(struct http_reader *r)
+static enum http_reader_step field_done(struct http_reader *r)
 {
     r->state = NAME_START;
     if (r->in_trailers)
-        return STEP_MORE;
-    const char *p = base(r);
+        return STEP_STAY;
+    const char *p = http_reader_base(r);
     size_t value = r->mark, end = r->pos - 2;
     while (end > value && (p[end - 1] == ' ' || p[end - 1] == '\t'))
         end--;
@@ -287,67 +232,67 @@ static enum step field_done(struct http_reader *r)
 }
 
 /* The request is complete up to pos. */
-static enum step finish(struct http_reader *r)
+static enum http_reader_step finish(struct http_reader *r)
 {
-    r->request.method_name = (struct http_slice){ base(r), r->method_len };
-    r->request.body = (struct http_slice){ base(r) + r->body, r->body_len };
+    r->request.method_name = (struct http_slice){ http_reader_base(r), r->method_len };
+    r->request.body = (struct http_slice){ http_reader_base(r) + r->body, r->body_len };
     if (!r->request.host.data) /* RFC 9112 §3.2.2: an absolute target's goes before Host */
         r->request.host = r->field_host;
     r->keep_alive = r->minor >= 1 && !r->close;
     r->state = DONE;
-    return STEP_DONE;
+    return STEP_LEAVE;
 }
 
 /* The empty line was read. What contradicts itself first, then what we do not do. */
-static enum step head_done(struct http_reader *r)
+static enum http_reader_step head_done(struct http_reader *r)
 {
     if (r->minor >= 1 && !r->has_host)
-        return refuse(r, 400, "There is no Host.");
+        return http_reader_refuse(r, 400, "There is no Host.");
     if (r->chunked && r->has_length)
-        return refuse(r, 400, "There are both Content-Length and Transfer-Encoding.");
+        return http_reader_refuse(r, 400, "There are both Content-Length and Transfer-Encoding.");
     struct http_slice host = r->request.host.data ? r->request.host : r->field_host;
     if (host.data && !http_host_listed(host, r->limits->hosts))
-        return refuse(r, 421, "This server does not answer to that host name.");
+        return http_reader_refuse(r, 421, "This server does not answer to that host name.");
     if (r->expect_other && r->minor >= 1)
-        return refuse(r, 417, "The only expectation that is met here is 100-continue.");
+        return http_reader_refuse(r, 417, "The only expectation that is met here is 100-continue.");
     if (r->length > r->limits->max_body)
-        return refuse(r, 413, "The body is longer than this server takes.");
+        return http_reader_refuse(r, 413, "The body is longer than this server takes.");
     r->body = r->pos;
     if (r->chunked) {
         r->state = SIZE;
-        return STEP_ON;
+        return STEP_LEAVE;
     }
     if (r->length > 0) {
         r->state = BODY;
-        return STEP_ON;
+        return STEP_LEAVE;
     }
     return finish(r);
 }
 
-static enum step name_start(struct http_reader *r, char c)
+static enum http_reader_step name_start(struct http_reader *r, char c)
 {
     if (c == '\r') {
         r->pos++;
         r->state = END_LF;
-        return STEP_MORE;
+        return STEP_STAY;
     }
     if (!http_is(c, HTTP_TOKEN))
-        return refuse(r, 400, "A line of the head does not begin with a field's name.");
+        return http_reader_refuse(r, 400, "A line of the head does not begin with a field's name.");
     uint16_t *n = r->in_trailers ? &r->n_trailers : &r->n_fields;
     if (*n == HTTP_FIELDS_MAX)
-        return refuse(r, 431, "There are more than 64 fields.");
+        return http_reader_refuse(r, 431, "There are more than 64 fields.");
     *n += r->in_trailers; /* those of a head are counted when complete */
     r->mark = r->pos;
     r->state = NAME;
-    return STEP_MORE;
+    return STEP_STAY;
 }
 
-static enum step name_done(struct http_reader *r)
+static enum http_reader_step name_done(struct http_reader *r)
 {
-    const char *p = base(r);
+    const char *p = http_reader_base(r);
     if (p[r->pos] != ':')
-        return refuse(r, 400, "A field's name is not followed by a colon.");
-    if (!r->in_trailers) {
+        return http_reader_refuse(r, 400, "A field's name is not followed by a colon.");
+    if (!r->in_trailers) { /* those are dropped, and the name may be gone from the buffer already */
         struct http_reader_field *field = &r->fields[r->n_fields];
         field->name = (uint16_t)r->mark;
         field->name_len = (uint16_t)(r->pos - r->mark);
@@ -355,18 +300,18 @@ static enum step name_done(struct http_reader *r)
     }
     r->pos++;
     r->state = OWS;
-    return STEP_MORE;
+    return STEP_STAY;
 }
 
 /* Field lines up to the empty line; the byte at limit is one too many. */
-static enum step field_lines(struct http_reader *r, size_t limit)
+static enum http_reader_step field_lines(struct http_reader *r, size_t limit)
 {
-    const char *p = base(r);
-    size_t end = least(r->len, limit);
-    enum step step = STEP_MORE;
-    while (step == STEP_MORE && r->pos < r->len) {
+    const char *p = http_reader_base(r);
+    size_t end = http_least(r->len, limit);
+    enum http_reader_step step = STEP_STAY;
+    while (step == STEP_STAY && r->pos < r->len) {
         if (r->pos >= limit)
-            return refuse(r, 431, "The fields are longer than 16 KiB.");
+            return http_reader_refuse(r, 431, "The fields are longer than 16 KiB.");
         switch (r->state) {
         case NAME_START:
             step = name_start(r, p[r->pos]);
@@ -390,12 +335,14 @@ static enum step field_lines(struct http_reader *r, size_t limit)
             if (r->pos == end)
                 break;
             if (p[r->pos++] != '\r')
-                return refuse(r, 400, "A field's value has a character that cannot be in one.");
+                return http_reader_refuse(r, 400,
+                                          "A field's value has a character that cannot be in one.");
             r->state = VALUE_LF;
             break;
         default: /* VALUE_LF, END_LF */
             if (p[r->pos++] != '\n')
-                return refuse(r, 400, "A carriage return is not followed by a line feed.");
+                return http_reader_refuse(r, 400,
+                                          "A carriage return is not followed by a line feed.");
             if (r->state == VALUE_LF)
                 step = field_done(r);
             else
@@ -406,139 +353,26 @@ static enum step field_lines(struct http_reader *r, size_t limit)
     return step;
 }
 
-static enum step fields(struct http_reader *r)
+static enum http_reader_step fields(struct http_reader *r)
 {
     if (!r->in_trailers)
         return field_lines(r, HTTP_HEAD_MAX);
     size_t from = r->pos;
-    enum step step = field_lines(r, from + HTTP_EXTRA_MAX - r->extra);
+    enum http_reader_step step = field_lines(r, from + HTTP_EXTRA_MAX - r->extra);
     r->extra += r->pos - from;
     return step;
 }
 
 /* ---- bodies ---- */
 
-static enum step body(struct http_reader *r)
+static enum http_reader_step body(struct http_reader *r)
 {
     size_t end = r->body + r->length;
-    r->pos = least(r->len, end);
+    r->pos = http_least(r->len, end);
     if (r->pos < end)
-        return STEP_MORE;
+        return STEP_STAY;
     r->body_len = r->length;
     return finish(r);
-}
-
-static unsigned hex_value(char c)
-{
-    return (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-}
-
-static enum step chunk_size(struct http_reader *r, char c)
-{
-    if (http_is(c, HTTP_HEX)) {
-        if (++r->digits > HTTP_CHUNK_DIGITS_MAX)
-            return refuse(r, 400, "A chunk's size has too many digits.");
-        r->length = r->length * 16 + hex_value(c);
-        if (r->length > r->limits->max_body - r->body_len)
-            return refuse(r, 413, "The body is longer than this server takes.");
-        return STEP_MORE;
-    }
-    if (r->digits == 0 || (c != '\r' && c != ';'))
-        return refuse(r, 400, "A chunk's size is not a hexadecimal number.");
-    r->state = c == ';' ? EXT_NAME_START : SIZE_LF;
-    return STEP_MORE;
-}
-
-/* One byte of ";name=value" behind a chunk's size: checked, and of no use. */
-static enum step chunk_extension(struct http_reader *r, char c)
-{
-    static const char malformed[] = "A chunk's extension is malformed.";
-    if (++r->extra > HTTP_EXTRA_MAX)
-        return refuse(r, 413, "The chunk extensions are too long.");
-    switch (r->state) {
-    case EXT_QUOTED:
-        if (c == '"')
-            r->state = EXT_END;
-        else if (c == '\\')
-            r->state = EXT_ESCAPED;
-        else if (!http_is(c, HTTP_VALUE))
-            return refuse(r, 400, malformed);
-        return STEP_MORE;
-    case EXT_ESCAPED:
-        r->state = EXT_QUOTED;
-        return http_is(c, HTTP_VALUE) ? STEP_MORE : refuse(r, 400, malformed);
-    case EXT_NAME_START:
-    case EXT_VALUE_START:
-        if (c == '"' && r->state == EXT_VALUE_START)
-            r->state = EXT_QUOTED;
-        else if (http_is(c, HTTP_TOKEN))
-            r->state = r->state == EXT_NAME_START ? EXT_NAME : EXT_TOKEN;
-        else
-            return refuse(r, 400, malformed);
-        return STEP_MORE;
-    default: /* EXT_NAME, EXT_TOKEN, EXT_END */
-        if (c == '\r')
-            r->state = SIZE_LF;
-        else if (c == ';')
-            r->state = EXT_NAME_START;
-        else if (c == '=' && r->state == EXT_NAME)
-            r->state = EXT_VALUE_START;
-        else if (r->state == EXT_END || !http_is(c, HTTP_TOKEN))
-            return refuse(r, 400, malformed);
-        return STEP_MORE;
-    }
-}
-
-/* Move the data that are here down to the body's end. */
-static void chunk_data(struct http_reader *r)
-{
-    char *p = base(r);
-    size_t n = least(r->len - r->pos, r->length);
-    memmove(p + r->body + r->body_len, p + r->pos, n);
-    r->body_len += n;
-    r->pos += n;
-    r->length -= n;
-    if (r->length == 0)
-        r->state = DATA_CR;
-}
-
-static enum step chunks(struct http_reader *r)
-{
-    enum step step = STEP_MORE;
-    while (step == STEP_MORE && r->pos < r->len) {
-        if (r->state == DATA) {
-            chunk_data(r);
-            continue;
-        }
-        char c = base(r)[r->pos++];
-        switch (r->state) {
-        case SIZE:
-            step = chunk_size(r, c);
-            break;
-        case SIZE_LF:
-            if (c != '\n')
-                return refuse(r, 400, "A chunk's size is not followed by CR LF.");
-            r->digits = 0;
-            r->in_trailers = r->length == 0;
-            r->state = r->in_trailers ? NAME_START : DATA;
-            step = r->in_trailers ? STEP_ON : STEP_MORE;
-            break;
-        case DATA_CR:
-            if (c != '\r')
-                return refuse(r, 400, "A chunk's data are not followed by CR LF.");
-            r->state = DATA_LF;
-            break;
-        case DATA_LF:
-            if (c != '\n')
-                return refuse(r, 400, "A chunk's data are not followed by CR LF.");
-            r->state = SIZE;
-            break;
-        default:
-            step = chunk_extension(r, c);
-            break;
-        }
-    }
-    return step;
 }
 
 /* ---- what the header promises ---- */
@@ -570,7 +404,7 @@ void http_reader_init(struct http_reader *r, const struct http_reader_limits *li
     r->detail = NULL;
 }
 
-/* The request's first byte was at from and is at base(r) now: take along what points there. */
+/* The request's first byte was at from and is at http_reader_base(r) now: take along what points there. */
 static void rebase(struct http_reader *r, const char *from)
 {
     struct http_slice *slices[] = { &r->request.path, &r->request.query, &r->request.host,
@@ -578,7 +412,7 @@ static void rebase(struct http_reader *r, const char *from)
     for (size_t i = 0; i < ARRAY_LEN(slices); i++) {
         uintptr_t at = (uintptr_t)slices[i]->data - (uintptr_t)from;
         if (slices[i]->data && at < r->len) /* not the "/" that stands for no path */
-            slices[i]->data = base(r) + at;
+            slices[i]->data = http_reader_base(r) + at;
     }
 }
 
@@ -587,7 +421,7 @@ char *http_reader_room(struct http_reader *r, size_t *ret_n)
     if (r->state >= SIZE || r->in_trailers) /* the data were moved down, the rest is used up */
         r->len = r->pos = r->body + r->body_len;
     if (r->start > 0) {
-        const char *from = base(r);
+        const char *from = http_reader_base(r);
         memmove(r->data, from, r->len);
         r->start = 0;
         rebase(r, from);
@@ -605,7 +439,7 @@ void http_reader_fed(struct http_reader *r, size_t n)
 void http_reader_move(struct http_reader *r, char *data, size_t cap)
 {
     assert(cap >= r->len);
-    const char *from = base(r);
+    const char *from = http_reader_base(r);
     memcpy(data, from, r->len);
     r->data = data;
     r->cap = cap;
@@ -637,7 +471,7 @@ enum http_reader_result http_reader_parse(struct http_reader *r)
         else if (r->state == BODY)
             (void)body(r);
         else
-            (void)chunks(r);
+            (void)http_reader_chunks(r);
     }
 }
 
@@ -665,23 +499,22 @@ bool http_reader_empty(const struct http_reader *r)
 
 bool http_reader_continue(struct http_reader *r)
 {
-    bool wanted = r->expect && http_reader_stage(r) == HTTP_READER_BODY && r->pos == r->body &&
-                  r->len == r->body;
-    if (wanted || http_reader_stage(r) == HTTP_READER_BODY)
-        r->expect = false; /* said, or the client did not wait for it */
-    return wanted;
+    if (!r->expect || http_reader_stage(r) != HTTP_READER_BODY)
+        return false;
+    r->expect = false; /* it is said now, or the client did not wait for it */
+    return r->len == r->body;
 }
 
 bool http_reader_is_head(const struct http_reader *r)
 {
-    return r->method_len == 4 && memcmp(base(r), "HEAD", 4) == 0;
+    return r->method_len == 4 && memcmp(http_reader_base(r), "HEAD", 4) == 0;
 }
 
 struct http_slice http_field(const struct http_request *request, const char *name)
 {
     const struct http_reader *r = (const struct http_reader *)(const void *)request;
     size_t len = strlen(name);
-    const char *p = base(r);
+    const char *p = http_reader_base(r);
     for (size_t i = 0; i < r->n_fields; i++) {
         const struct http_reader_field *field = &r->fields[i];
         if (field->name_len == len && strncasecmp(p + field->name, name, len) == 0)
