@@ -71,7 +71,7 @@ server test test-e2e:
 # What the three do where the toolchain is:
 native-server: build
 	@mkdir -p data
-	exec build/assay server $(ARGS)
+	@exec build/assay server $(ARGS)
 
 native-test: tests
 	+@$(MAKE) --no-print-directory MODE=asan BUILD=$(REPLAY) replays
