@@ -76,7 +76,7 @@ step_image()
     [ "$(docker exec "$server" id -u)" != 0 ]
     soon 60 'healthy' healthy "$server"
 
-    state_of() { curl -sf "$api/assets/$1" | sed -n 's/.*"state": *"\([a-z]*\)".*/\1/p'; }
+    state_of() { curl -sf "$api/assets/$1" | grep -o '"state": *"[a-z]*"' | head -n 1 | cut -d '"' -f 4; }
     ended() { state=$(state_of "$id"); [ "$state" = success ] || [ "$state" = failed ]; }
     post()
     {
