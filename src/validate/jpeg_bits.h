@@ -8,6 +8,9 @@
 
 #include "validate/jpeg_internal.h"
 
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
 struct bits {
     uint64_t acc; /* the next bits, first one on top; n of them count, the rest are true or 0 */
     unsigned n;   /* at most 63 */
@@ -55,6 +58,39 @@ static inline uint32_t bits_take(struct bits *b, unsigned count)
 static inline uint64_t bits_position(const struct bits *b, const uint8_t *data)
 {
     return (uint64_t)(b->next - data) * 8 - b->n;
+}
+
+/* A DC difference whose code the look-up does not have (§F.2.2.1). */
+static inline enum jpeg_fault jpeg_slow_difference(struct bits *b, const struct jpeg_codes *codes,
+                                                   int32_t *ret_diff)
+{
+    unsigned size, length = jpeg_code(codes, b->acc, &size);
+    if (!length)
+        return JPEG_BAD_CODE;
+    bits_skip(b, length);
+    if (size > 11) /* Table F.1 */
+        return JPEG_DC_SIZE;
+    *ret_diff = 0;
+    if (size) {
+        int32_t v = (int32_t)bits_take(b, size);
+        *ret_diff = v < 1 << (size - 1) ? v - (1 << size) + 1 : v;
+    }
+    return JPEG_OK;
+}
+
+/* The next DC difference; needs 27 bits. EXTEND (figure F.12) without a branch. */
+static inline enum jpeg_fault jpeg_dc_difference(struct bits *b, const struct jpeg_dc_table *dc,
+                                                 int32_t *ret_diff)
+{
+    uint32_t entry = dc->look[b->acc >> (64 - JPEG_DC_BITS)];
+    if (UNLIKELY(!entry))
+        return jpeg_slow_difference(b, &dc->codes, ret_diff);
+    unsigned size = entry >> 16;
+    uint64_t value = b->acc << (entry >> 8 & 0xFF);
+    int32_t negative = (int32_t)(~value >> 63);
+    *ret_diff = (int32_t)(value >> 1 >> (63 - size)) - negative * ((1 << size) - 1);
+    bits_skip(b, entry & 0xFF);
+    return JPEG_OK;
 }
 
 /* A fault at seg->bit, or rather the end of the data: what was read in the padding says nothing. */

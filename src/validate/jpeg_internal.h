@@ -56,15 +56,27 @@ struct jpeg_huffman {
 };
 
 /* A table ready for reading code by code (§F.2.2.3): codes are left-aligned in 16 bits, and those of
- * length n lie below limit[n]. Behind the last code limit[17] is 65536. */
+ * length n lie below limit[n]. Behind the last code limit[17] is 65536. Short ones are looked up. */
+enum { JPEG_CODE_BITS = 8 };
 struct jpeg_codes {
+    uint16_t
+        look[1 << JPEG_CODE_BITS]; /* length of the code | symbol << 8; 0: a longer one, or none */
     uint32_t limit[18];
     int32_t first[17]; /* symbol index of a code of length n is (code >> (16 - n)) + first[n] */
     const uint8_t *symbols;
 };
 
 /* The next code at the top of bits: its length, and *ret_symbol; 0: no such code. */
-unsigned jpeg_code(const struct jpeg_codes *codes, uint64_t bits, unsigned *ret_symbol);
+unsigned jpeg_long_code(const struct jpeg_codes *codes, uint64_t bits, unsigned *ret_symbol);
+static inline unsigned jpeg_code(const struct jpeg_codes *codes, uint64_t bits,
+                                 unsigned *ret_symbol)
+{
+    unsigned entry = codes->look[bits >> (64 - JPEG_CODE_BITS)];
+    if (!entry)
+        return jpeg_long_code(codes, bits, ret_symbol);
+    *ret_symbol = entry >> 8;
+    return entry & 0xFF;
+}
 
 /* DC look-up: what the next 10 bits begin with: bits of code and value together in 0-7, length of the
  * code in 8-15, size of the value in 16-23. 0: a longer code or none. */

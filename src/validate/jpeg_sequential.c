@@ -2,25 +2,6 @@
 #include "validate/jpeg_internal.h"
 #include "validate/jpeg_bits.h"
 
-#define LIKELY(x) __builtin_expect(!!(x), 1)
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-
-/* A DC difference whose code the look-up does not have (§F.2.2.1). */
-static enum jpeg_fault slow_dc(struct bits *b, const struct jpeg_codes *codes, int32_t *ret_diff)
-{
-    unsigned size, length = jpeg_code(codes, b->acc, &size);
-    if (!length)
-        return JPEG_BAD_CODE;
-    bits_skip(b, length);
-    if (size > 11) /* Table F.1 */
-        return JPEG_DC_SIZE;
-    if (!size)
-        return *ret_diff = 0, JPEG_OK;
-    int32_t v = (int32_t)bits_take(b, size);
-    *ret_diff = v < 1 << (size - 1) ? v - (1 << size) + 1 : v;
-    return JPEG_OK;
-}
-
 /* The rest of a block from coefficient k on, symbol by symbol (§F.2.2.2). */
 static enum jpeg_fault slow_ac(struct bits *b, const struct jpeg_codes *codes, unsigned k)
 {
@@ -87,22 +68,12 @@ enum jpeg_fault jpeg_walk_sequential(struct jpeg_scan *scan, struct jpeg_segment
         for (unsigned i = 0; i < scan->mcu_blocks; i++) {
             const struct jpeg_block *block = &scan->block[i];
             unsigned c = block->comp;
-            bits_fill(&b);
-            uint32_t entry = block->dc->look[b.acc >> (64 - JPEG_DC_BITS)];
             int32_t diff;
             scan->in_dc = true;
-            if (LIKELY(entry)) {
-                /* Figure F.12, EXTEND, without a branch: size 0 shifts by 63 + 1. */
-                unsigned size = entry >> 16;
-                uint64_t value = b.acc << (entry >> 8 & 0xFF);
-                int32_t negative = (int32_t)(~value >> 63);
-                diff = (int32_t)(value >> 1 >> (63 - size)) - negative * ((1 << size) - 1);
-                bits_skip(&b, entry & 0xFF);
-            } else {
-                fault = slow_dc(&b, &block->dc->codes, &diff);
-                if (fault != JPEG_OK)
-                    goto stop;
-            }
+            bits_fill(&b);
+            fault = jpeg_dc_difference(&b, block->dc, &diff);
+            if (UNLIKELY(fault != JPEG_OK))
+                goto stop;
             scan->pred[c] += diff;
             if (UNLIKELY((uint32_t)(scan->pred[c] + (int32_t)scan->dc_limit[c]) >
                          2 * scan->dc_limit[c])) {

@@ -14,21 +14,27 @@ bool jpeg_codes(const struct jpeg_huffman *huffman, struct jpeg_codes *codes)
 {
     uint32_t code = 0;
     int32_t index = 0;
+    unsigned at = 0;
     for (unsigned length = 1; length <= 16; length++) {
         codes->first[length] = index - (int32_t)code;
         code += huffman->counts[length];
         index += huffman->counts[length];
         if (huffman->counts[length] && code >= 1u << length)
             return false;
+        if (length <= JPEG_CODE_BITS)
+            for (unsigned i = huffman->counts[length]; i; i--)
+                for (unsigned n = 1u << (JPEG_CODE_BITS - length); n; n--)
+                    codes->look[at++] = (uint16_t)(length | huffman->symbols[index - i] << 8);
         codes->limit[length] = code << (16 - length);
         code <<= 1;
     }
+    memset(codes->look + at, 0, sizeof(codes->look) - at * sizeof(codes->look[0]));
     codes->limit[17] = 65536;
     codes->symbols = huffman->symbols;
     return index <= 256;
 }
 
-unsigned jpeg_code(const struct jpeg_codes *codes, uint64_t bits, unsigned *ret_symbol)
+unsigned jpeg_long_code(const struct jpeg_codes *codes, uint64_t bits, unsigned *ret_symbol)
 {
     uint32_t top = (uint32_t)(bits >> 48);
     unsigned length = 1;
