@@ -107,7 +107,7 @@ static int load_filter(struct err *err)
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(allowed_calls); i++)
         r = allow(filter, allowed_calls[i], 0, none);
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(socket_calls); i++)
-        r = allow(filter, socket_calls[i], 1, SCMP_A0(SCMP_CMP_EQ, JAIL_SOCKET));
+        r = allow(filter, socket_calls[i], 1, SCMP_A0(SCMP_CMP_EQ, JAIL_SOCKET, 0));
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(memory_calls); i++)
         r = allow(filter, memory_calls[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     if (r == 0)

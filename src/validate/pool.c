@@ -135,7 +135,7 @@ static int greet_child(struct pool *pool, struct slot *slot, struct err *err)
         return err_set(err, ERR_IO, "a child did not start");
     if (hello.outcome != CHECK_READY) {
         hello.err.msg[sizeof(hello.err.msg) - 1] = '\0';
-        return err_set(err, ERR_UNSUPPORTED, "the jail: %s", hello.err.msg);
+        return err_set(err, ERR_UNSUPPORTED, "a child is not fit: %s", hello.err.msg);
     }
     if (!pool->layers[0]) /* by pool_new(), before there are threads */
         name_layers(pool, hello.layers);
@@ -150,10 +150,11 @@ static int replace_child(struct pool *pool, struct slot *slot, bool is_death, in
     const struct zygote_request request = { .old_pid = slot->pid,
                                             .slot = (uint32_t)(slot - pool->slots) };
     struct zygote_reply reply;
+    /* Closed when the child is reaped: it would see the end and exit before it is killed. */
+    CLEANUP(closep) int old_socket = TAKE_FD(slot->socket);
     int r;
 
-    closep(&slot->socket);
-    slot->socket = -1;
+    (void)old_socket;
     (void)pthread_mutex_lock(&pool->lock);
     r = ask_zygote(pool, &request, &reply, &slot->socket, err);
     (void)pthread_mutex_unlock(&pool->lock);
@@ -391,8 +392,6 @@ int pool_new(const struct pool_config *config, struct pool **ret_pool, struct er
     for (unsigned i = 0; i < config->slots; i++)
         pool->slots[i].socket = -1;
     if (map_stages(&pool->work, err) < 0)
-        return -1;
-    if (config->digest && child_prepare_digest(err) < 0)
         return -1;
     if (fork_zygote(pool, err) < 0)
         return -1;

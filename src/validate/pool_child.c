@@ -29,8 +29,10 @@ struct child {
     uint8_t tail[TAIL_MAX];
 };
 
+/* Of this process: made by the zygote, before it forks children. */
 static EVP_MD *sha256;
 static EVP_MD_CTX *sha256_ctx;
+static bool digest_works;
 
 static bool make_digest(const void *data, size_t len, uint8_t ret_digest[static SHA256_LEN])
 {
@@ -39,15 +41,13 @@ static bool make_digest(const void *data, size_t len, uint8_t ret_digest[static 
            EVP_DigestFinal_ex(sha256_ctx, ret_digest, NULL) == 1;
 }
 
-int child_prepare_digest(struct err *err)
+void child_prepare_digest(void)
 {
     uint8_t digest[SHA256_LEN];
 
     sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     sha256_ctx = EVP_MD_CTX_new();
-    if (!sha256 || !sha256_ctx || !make_digest("", 0, digest))
-        return err_set(err, ERR_UNSUPPORTED, "libcrypto has no sha256");
-    return 0;
+    digest_works = sha256 && sha256_ctx && make_digest("", 0, digest);
 }
 
 /* Read n bytes, fewer only at the end of the file: how many there were; -1: errno says why. */
@@ -186,6 +186,13 @@ static void keep_own_things(const struct pool_work *work, uint32_t slot, int soc
             (void)munmap(work->stages[i], (size_t)sysconf(_SC_PAGESIZE));
 }
 
+static int enter(const struct pool_work *work, uint32_t *ret_layers, struct err *err)
+{
+    if (work->config.digest && !digest_works)
+        return err_set(err, ERR_UNSUPPORTED, "libcrypto has no sha256");
+    return work->config.sandbox ? jail_enter(work->memory, ret_layers, err) : 0;
+}
+
 void child_run(const struct pool_work *work, uint32_t slot, int socket)
 {
     static struct child c;
@@ -200,9 +207,10 @@ void child_run(const struct pool_work *work, uint32_t slot, int socket)
     /* Fixed, so that a big block does not make the next ones stay in the heap. */
     (void)mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
     (void)mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
-    reply.outcome = CHECK_READY;
-    if (work->config.sandbox && jail_enter(work->memory, &reply.layers, &reply.err) < 0)
+    if (enter(work, &reply.layers, &reply.err) < 0)
         reply.outcome = CHECK_UNFIT;
+    else
+        reply.outcome = CHECK_READY;
     if (!answer(&reply) || reply.outcome == CHECK_UNFIT)
         _exit(1);
     while (receive(&request, &fd)) {

@@ -64,6 +64,7 @@ struct pool_work {
 _Noreturn void zygote_run(const struct pool_work *work, int socket, pid_t parent);
 /* pool_child.c. Never returns. socket: the child's end. */
 _Noreturn void child_run(const struct pool_work *work, uint32_t slot, int socket);
-/* libcrypto's sha256, fetched and used once, so that nothing is left to be loaded in the jail. */
-int child_prepare_digest(struct err *err);
+/* In the zygote: libcrypto's sha256, fetched and used once, so that nothing is left for a child to load
+ * in the jail. A failure shows in every child's first word. */
+void child_prepare_digest(void);
 #endif

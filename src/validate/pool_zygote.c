@@ -140,6 +140,8 @@ void zygote_run(const struct pool_work *work, int socket, pid_t parent)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
         _exit(1);
     (void)prctl(PR_SET_NAME, "assay-zygote", 0, 0, 0);
+    if (work->config.digest)
+        child_prepare_digest();
     give_up_everything(socket);
     socket = JAIL_SOCKET;
     if (work->config.sandbox && !JAIL_HAS_SANITIZER)
