@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-enum { FIRST_LEN = 7, ROUNDS = 8 };
+/* LAST_LEN: the range of 13 characters, 10·36^12, is more than 64 bits hold. */
+enum { FIRST_LEN = 7, LAST_LEN = 12, ROUNDS = 8 };
 
 static uint64_t rotate(uint64_t x, int bits)
 {
@@ -83,7 +84,7 @@ void permute_name(const struct permute *p, uint64_t number,
 {
     uint64_t size = (uint64_t)10 * 36 * 36 * 36 * 36 * 36 * 36;
     int len = FIRST_LEN;
-    while (number >= size && len < PERMUTE_NAME_LEN) {
+    while (number >= size && len < LAST_LEN) {
         number -= size;
         size *= 36;
         len++;
@@ -98,8 +99,8 @@ void permute_name(const struct permute *p, uint64_t number,
 
 bool permute_number(const struct permute *p, const char *name, uint64_t *ret_number)
 {
-    size_t len = strnlen(name, PERMUTE_NAME_LEN + 1);
-    if (len < FIRST_LEN || len > PERMUTE_NAME_LEN || name[0] < '0' || name[0] > '9')
+    size_t len = strnlen(name, LAST_LEN + 1);
+    if (len < FIRST_LEN || len > LAST_LEN || name[0] < '0' || name[0] > '9')
         return false;
     uint64_t x = 0;
     for (size_t i = 0; i < len; i++) {
