@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 
-enum kind { TEXT, ADDRESS, NUMBER, BYTES, DURATION, SCHEDULE, WORD };
+enum kind { TEXT, ADDRESS, NUMBER, BYTES, DURATION, SCHEDULE, WORD, SWITCH };
 
 struct option {
     const char *name; /* without "--"; its variable is ASSAY_ and the name in capitals */
@@ -37,16 +37,17 @@ static const struct option options[] = {
       "where the queue, the records and the outbox are kept" },
     { "root", false, TEXT, FIELD(root), ".", 0, 0, NULL, COMMAND_SERVER, ". (the current folder)",
       "local asset paths are resolved beneath it, never above" },
-    { "workers", false, NUMBER, FIELD(workers), NULL, 0, 1024, NULL, COMMAND_SERVER,
+    { "workers", false, NUMBER, FIELD(workers), NULL, 0, 1024, NULL, COMMAND_SERVER | COMMAND_CHECK,
       "number of processors", "files that are validated at once; 0 only accepts and delivers" },
     { "http-threads", false, NUMBER, FIELD(http_threads), "1", 1, 64, NULL, COMMAND_SERVER, NULL,
       "threads that serve the HTTP API" },
-    { "max-width", false, NUMBER, FIELD(max_width), "1000", 1, 65535, NULL, COMMAND_SERVER, NULL,
-      "widest image that passes, pixels" },
-    { "max-height", false, NUMBER, FIELD(max_height), "1000", 1, 65535, NULL, COMMAND_SERVER, NULL,
-      "highest image that passes, pixels" },
-    { "max-bytes", false, BYTES, FIELD(max_bytes), "32MiB", 1, 128u << 20, NULL, COMMAND_SERVER,
-      "32MiB", "largest file that passes (KiB, MiB or plain bytes)" },
+    { "max-width", false, NUMBER, FIELD(max_width), "1000", 1, 65535, NULL,
+      COMMAND_SERVER | COMMAND_CHECK, NULL, "widest image that passes, pixels" },
+    { "max-height", false, NUMBER, FIELD(max_height), "1000", 1, 65535, NULL,
+      COMMAND_SERVER | COMMAND_CHECK, NULL, "highest image that passes, pixels" },
+    { "max-bytes", false, BYTES, FIELD(max_bytes), "32MiB", 1, 128u << 20, NULL,
+      COMMAND_SERVER | COMMAND_CHECK, "32MiB",
+      "largest file that passes (KiB, MiB or plain bytes)" },
     { "max-queued", false, NUMBER, FIELD(max_queued), "1000000", 1, (uint64_t)1 << 32, NULL,
       COMMAND_SERVER, NULL, "assets that may wait; beyond it the API answers 503" },
     { "retain", false, DURATION, FIELD(retain_ms), "30d", 1000, 36500 * DAY_MS, NULL,
@@ -62,8 +63,16 @@ static const struct option options[] = {
       COMMAND_SERVER, NULL, "least important lines that are logged" },
     { "log-format", false, WORD, FIELD(log_format), "logfmt", 0, 0, "logfmt|json", COMMAND_SERVER,
       NULL, "form of the log lines" },
-    { "sandbox", true, WORD, FIELD(sandbox), "on", 0, 0, "off|on", COMMAND_SERVER, NULL,
-      "off: images are read without the jail (a warning says so)" },
+    { "json", false, SWITCH, FIELD(json), "off", 0, 0, NULL, COMMAND_CHECK, NULL,
+      "one JSON object a file, in the order given" },
+    { "quiet", false, SWITCH, FIELD(quiet), "off", 0, 0, NULL, COMMAND_CHECK, NULL,
+      "print nothing: the exit code tells" },
+    { "fail-fast", false, SWITCH, FIELD(fail_fast), "off", 0, 0, NULL, COMMAND_CHECK, NULL,
+      "stop at the first file that does not pass" },
+    { "manifest", false, TEXT, FIELD(manifest), NULL, 0, 0, NULL, COMMAND_CHECK, "none",
+      "file of JSON lines with a path each (- for stdin): they come back with a verdict" },
+    { "sandbox", true, SWITCH, FIELD(sandbox), "on", 0, 0, NULL, COMMAND_SERVER | COMMAND_CHECK,
+      NULL, "off: images are read without the jail (a warning says so)" },
 };
 
 /* "max-width" → "ASSAY_MAX_WIDTH" */
@@ -177,6 +186,9 @@ static void describe(const struct option *o, struct buf *out)
     case SCHEDULE:
         (void)buf_addf(out, "up to %d times joined by commas, as in 5s,5min,2h", SENDER_MAX_DELAYS);
         break;
+    case SWITCH:
+        (void)buf_adds(out, "one of off|on");
+        break;
     case WORD:
         (void)buf_addf(out, "one of %s", o->words);
         break;
@@ -215,10 +227,14 @@ static int parse_value(struct config *config, const struct option *o, const char
         unsigned index;
         if (parse_word(o->words, text, &index) < 0)
             return -1;
-        if (o->size == sizeof(bool))
-            *(bool *)field = index != 0;
-        else
-            *(unsigned *)field = index;
+        *(unsigned *)field = index;
+        return 0;
+    }
+    case SWITCH: {
+        unsigned index;
+        if (parse_word("off|on", text, &index) < 0)
+            return -1;
+        *(bool *)field = index != 0;
         return 0;
     }
     }
@@ -275,18 +291,29 @@ static int parse_environment(struct config *config, enum command command, char *
 static int parse_flags(struct config *config, enum command command, int argc, char *argv[],
                        struct err *err)
 {
+    bool only_arguments = false;
+    config->arguments = argv;
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return 1;
-        if (strncmp(argv[i], "--", 2) != 0)
-            return err_set(err, ERR_INVALID, "'%.60s': only flags are expected here", argv[i]);
+        only_arguments |= strcmp(argv[i], "--") == 0;
+        if (only_arguments && strcmp(argv[i], "--") == 0)
+            continue;
+        if (only_arguments || strncmp(argv[i], "--", 2) != 0) {
+            if (command != COMMAND_CHECK)
+                return err_set(err, ERR_INVALID, "'%.60s': only flags are expected here", argv[i]);
+            argv[config->n_arguments++] = argv[i];
+            continue;
+        }
         size_t len = strcspn(argv[i] + 2, "=");
         const struct option *o = find_option(argv[i] + 2, len);
         if (!o || o->environment_only || !(o->commands & command))
             return err_set(err, ERR_INVALID, "%.60s: there is no such flag (see --help)", argv[i]);
         char flag[64] = "--";
         memcpy(flag + 2, o->name, strlen(o->name) + 1);
-        const char *value = argv[i][2 + len] == '=' ? argv[i] + 2 + len + 1 : argv[++i];
+        const char *value = argv[i][2 + len] == '=' ? argv[i] + 2 + len + 1
+                            : o->kind == SWITCH     ? "on"
+                                                    : argv[++i];
         if (i >= argc)
             return err_set(err, ERR_INVALID, "%s: its value is missing", flag);
         if (set_value(config, o, value, flag, err) < 0)

@@ -14,9 +14,8 @@
 enum command {
     COMMAND_SERVER = 1 << 0,
     COMMAND_HEALTH = 1 << 1,
+    COMMAND_CHECK = 1 << 2,
 };
-
-enum { CONFIG_ARGUMENTS = 64 };
 
 struct config {
     const char *listen, *monitor_listen; /* "host:port"; monitor_listen may be "none" */
@@ -31,11 +30,16 @@ struct config {
     unsigned log_level, log_format;               /* enum log_level, enum log_format */
     bool sandbox;
     unsigned http_threads;
+    bool json, quiet, fail_fast; /* of check */
+    const char *manifest;        /* of check: a file, "-", or NULL */
+    char **arguments;            /* what is no flag, in order; only check takes some */
+    int n_arguments;
     char monitor_listen_default[300];
 };
 
 /* Read argv (after the command's name) and environ into *config. 1: --help was asked for.
- * -1: *err is the one line that says what is wrong. Strings are borrowed from argv and environ. */
+ * -1: *err is the one line that says what is wrong. Strings are borrowed from argv and environ;
+ * argv is put in order (arguments first). */
 int config_parse(struct config *config, enum command command, int argc, char *argv[],
                  char *const environ[], struct err *err);
 /* The options of command, one a line or two: name, environment variable, default, meaning. */

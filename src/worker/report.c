@@ -3,7 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-_Static_assert((int)FINDING_COUNT <= (int)FINDING_CODES, "a finding's code is a bit of the store's mask");
+_Static_assert((int)FINDING_COUNT <= (int)FINDING_CODES,
+               "a finding's code is a bit of the store's mask");
 
 static void add_json(struct buf *out, const char *text)
 {
@@ -71,64 +72,63 @@ static void add_image(struct buf *out, const struct verdict *v)
     }
 }
 
-/* One member of errors: the field's name and its sentences. */
-struct field_errors {
-    struct buf *out;
-    const char *name;
-    bool open;
-};
-
-static void add_error(struct field_errors *field, enum finding_code code,
-                      const struct limits *limits)
+void report_asset_errors(const struct verdict *verdict, const struct limits *limits,
+                         struct buf *out)
 {
-    if (!field->open)
-        (void)buf_addf(field->out, "%s\"%s\":[", field->out->len > 1 ? "," : "", field->name);
-    else
-        (void)buf_adds(field->out, ",");
-    field->open = true;
-    add_sentence(field->out, code, limits);
+    bool first = true;
+    (void)buf_adds(out, "[");
+    /* In the order of the codes: it reads from "is it there" to "is it whole". */
+    for (int code = 0; code < FINDING_COUNT; code++) {
+        if (!finding_is_error((enum finding_code)code) ||
+            !verdict_has(verdict, (enum finding_code)code))
+            continue;
+        if (!first)
+            (void)buf_adds(out, ",");
+        first = false;
+        add_sentence(out, (enum finding_code)code, limits);
+    }
+    (void)buf_adds(out, "]");
+}
+
+static void add_url_error(struct buf *errors, struct buf *report, enum notify notify,
+                          enum finding_code code, const struct limits *limits)
+{
+    const struct finding f = { .code = code, .measured = -1, .allowed = -1, .offset = -1 };
+    add_finding(report, notify_name(notify), &f, limits);
+    (void)buf_addf(errors, "%s\"%s\":[", errors->len > 1 ? "," : "", notify_name(notify));
+    add_sentence(errors, code, limits);
+    (void)buf_adds(errors, "]");
 }
 
 void report_write(const struct verdict *verdict,
                   const enum url_state url_states[static NOTIFY_COUNT], const struct limits *limits,
                   struct buf *errors, struct buf *report, uint32_t *ret_codes)
 {
-    *ret_codes = 0;
-    (void)buf_adds(errors, "{");
+    uint32_t codes = 0;
     (void)buf_adds(report, "{\"findings\":[");
-    struct field_errors asset = { errors, "asset", false };
-    /* In the order of the codes: it reads from "is it there" to "is it whole". */
-    for (uint32_t code = 0; code < FINDING_COUNT; code++) {
-        for (uint32_t i = 0; i < verdict->finding_count; i++) {
-            const struct finding *f = &verdict->findings[i];
-            if (f->code != code)
-                continue;
-            add_finding(report, "asset", f, limits);
-            if (!finding_is_error(code))
-                continue;
-            *ret_codes |= 1u << code;
-            add_error(&asset, code, limits);
-        }
+    for (uint32_t i = 0; i < verdict->finding_count; i++) {
+        add_finding(report, "asset", &verdict->findings[i], limits);
+        if (finding_is_error(verdict->findings[i].code))
+            codes |= 1u << verdict->findings[i].code;
     }
-    if (asset.open)
-        (void)buf_adds(errors, "]");
+    (void)buf_adds(errors, "{");
+    if (codes) {
+        (void)buf_adds(errors, "\"asset\":");
+        report_asset_errors(verdict, limits, errors);
+    }
     for (int i = 0; i < NOTIFY_COUNT; i++) {
         if (url_states[i] != URL_INVALID && url_states[i] != URL_DISALLOWED)
             continue;
         enum finding_code code =
             url_states[i] == URL_INVALID ? FINDING_INVALID_URL : FINDING_DISALLOWED_URL;
-        struct finding f = { .code = code, .measured = -1, .allowed = -1, .offset = -1 };
-        struct field_errors field = { errors, notify_name((enum notify)i), false };
-        add_finding(report, field.name, &f, limits);
-        add_error(&field, code, limits);
-        (void)buf_adds(errors, "]");
-        *ret_codes |= 1u << code;
+        add_url_error(errors, report, (enum notify)i, code, limits);
+        codes |= 1u << code;
     }
+    (void)buf_adds(errors, "}");
+    if (!codes)
+        buf_clear(errors);
     (void)buf_adds(report, "],\"image\":");
     add_image(report, verdict);
     (void)buf_adds(report, "}");
-    if (*ret_codes)
-        (void)buf_adds(errors, "}");
-    else
-        buf_clear(errors);
+    *ret_codes = codes;
 }

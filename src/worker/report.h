@@ -14,4 +14,7 @@
 void report_write(const struct verdict *verdict,
                   const enum url_state url_states[static NOTIFY_COUNT], const struct limits *limits,
                   struct buf *errors, struct buf *report, uint32_t *ret_codes);
+/* The sentences of the errors about the file alone, as a JSON array, in the order of their codes. */
+void report_asset_errors(const struct verdict *verdict, const struct limits *limits,
+                         struct buf *out);
 #endif

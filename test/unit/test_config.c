@@ -147,6 +147,23 @@ static void variables_of_other_commands_are_known_but_not_read(void **state)
     assert_int_equal(c.max_width, 1000);
 }
 
+static void check_takes_paths_and_switches(void **state)
+{
+    (void)state;
+    struct config c;
+    struct err err;
+    char *argv[] = { "a.jpg", "--json", "b", "--workers", "3", "-", "--", "--quiet", NULL };
+    assert_int_equal(config_parse(&c, COMMAND_CHECK, 8, argv, no_environment, &err), 0);
+    assert_true(c.json);
+    assert_false(c.quiet);
+    assert_int_equal(c.workers, 3);
+    assert_int_equal(c.n_arguments, 4);
+    assert_string_equal(c.arguments[0], "a.jpg");
+    assert_string_equal(c.arguments[1], "b");
+    assert_string_equal(c.arguments[2], "-");
+    assert_string_equal(c.arguments[3], "--quiet");
+}
+
 static void help_names_every_option(void **state)
 {
     (void)state;
@@ -172,6 +189,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_told_in_one_line),
         cmocka_unit_test(unknown_variables_are_refused),
         cmocka_unit_test(variables_of_other_commands_are_known_but_not_read),
+        cmocka_unit_test(check_takes_paths_and_switches),
         cmocka_unit_test(help_names_every_option),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
