@@ -12,5 +12,6 @@ enum exit_code {
 };
 
 int cmd_server(int argc, char *argv[]);
+int cmd_check(int argc, char *argv[]);
 int cmd_health(int argc, char *argv[]);
 #endif

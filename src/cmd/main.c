@@ -15,6 +15,8 @@ static const struct {
 } commands[] = {
     { "server", COMMAND_SERVER, cmd_server,
       "everything in one process tree: API, queue, validation, webhooks, monitor page" },
+    { "check", COMMAND_CHECK, cmd_check,
+      "validates files, folders (recursive), a list on stdin (-) or a manifest; no server" },
     { "health", COMMAND_HEALTH, cmd_health, "asks the running server whether it is ready" },
 };
 
@@ -26,9 +28,11 @@ static int help(const char *name)
         struct buf options;
         buf_init(&options, 64 * 1024);
         config_help(commands[i].options, &options);
-        (void)printf("assay %s [options]: %s\n\nOptions, each with its environment variable (flags "
-                     "win):\n%s",
-                     name, commands[i].does, buf_str(&options));
+        (void)printf(
+            "assay %s [options]%s: %s\n\nOptions, each with its environment variable (flags "
+            "win):\n%s",
+            name, commands[i].run == cmd_check ? " PATH…" : "", commands[i].does,
+            buf_str(&options));
         buf_release(&options);
         return EXIT_OK;
     }
