@@ -31,7 +31,6 @@ enum {
     DEFAULT_PER_HOST = 4,
     DEFAULT_CONNECT_TIMEOUT_MS = 3000,
     DEFAULT_TOTAL_TIMEOUT_MS = 10000,
-    HELD_WINDOWS = 4,
     START_WITHIN_MS = 45 * 1000, /* of a lease's beginning; the attempt's own time comes on top */
     LEASE_SLACK_MS = 5 * 1000,   /* for its result to become durable */
     SWEEP_MS = 1000,             /* how often overdue attempts are looked for */
@@ -39,7 +38,8 @@ enum {
     LEASE_PAUSE_MS = 1000,        /* after a lease that brought nothing, although parkable */
     STARVED_PAUSE_MS = 5 * 1000,  /* when descriptors or memory run out */
     CROWDED_PAUSE_MS = 20 * 1000, /* ± half of it: for events that their origin has no room for */
-    ABANDON_MS = 2000, /* how long sender_stop() waits for a store that does not answer */
+    DRAIN_PAUSE_MS = 1000, /* so that our own parked lease does not bring them back at once */
+    ABANDON_MS = 2000,     /* how long sender_stop() waits for a store that does not answer */
 };
 
 TAILQ_HEAD(transfer_list, transfer);
@@ -76,6 +76,11 @@ static uint32_t chance(struct sender *s)
     s->random ^= s->random >> 7;
     s->random ^= s->random << 17;
     return (uint32_t)(s->random >> 32);
+}
+
+static int64_t crowded_pause_ms(struct sender *s)
+{
+    return CROWDED_PAUSE_MS / 2 + chance(s) % CROWDED_PAUSE_MS;
 }
 
 static bool is_draining(struct sender *s)
@@ -183,7 +188,7 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
     attempt->event = event;
     attempt->start_by_ms = now_ms + START_WITHIN_MS;
     if (is_draining(s)) {
-        give_back(s, attempt, 0);
+        give_back(s, attempt, DRAIN_PAUSE_MS);
         return;
     }
     if (policy_is_off(s->policy) || !url_is_valid(event->url, strlen(event->url), &why)) {
@@ -199,8 +204,8 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
     struct origin *origin = origins_get(&s->origins, name);
     if (!origin)
         give_back(s, attempt, STARVED_PAUSE_MS);
-    else if (!origins_has_room(&s->origins, origin))
-        give_back(s, attempt, CROWDED_PAUSE_MS / 2 + chance(s) % CROWDED_PAUSE_MS);
+    else if (!origins_has_room(&s->origins, origin, now_ms))
+        give_back(s, attempt, crowded_pause_ms(s));
     else
         origins_push(&s->origins, origin, attempt);
 }
@@ -302,7 +307,7 @@ static void start_attempts(struct sender *s, int64_t now_ms)
 {
     struct attempt *attempt;
     while ((attempt = origins_next(&s->origins, now_ms)) != NULL) {
-        if (attempt->start_by_ms < now_ms) {
+        if (attempt->start_by_ms <= now_ms) {
             origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
             give_back(s, attempt, 0);
         } else if (start_attempt(s, attempt) < 0) {
@@ -358,26 +363,38 @@ static void end_transfers(struct sender *s, int64_t now_ms)
 
 /* --- the loop --- */
 
-static void give_back_waiting(struct sender *s, int64_t by_ms)
+static void give_back_waiting(struct sender *s, int64_t by_ms, int64_t pause_ms)
 {
     struct attempt *attempt = origins_take(&s->origins, by_ms), *next;
     for (; attempt; attempt = next) {
         next = attempt->next;
-        give_back(s, attempt, 0);
+        give_back(s, attempt, pause_ms);
     }
+}
+
+/* What waits too long, and what waits for those that are not expected to take it soon. */
+static void sweep(struct sender *s, int64_t now_ms)
+{
+    struct attempt *attempt, *next;
+    give_back_waiting(s, now_ms, 0);
+    for (attempt = origins_take_crowd(&s->origins, now_ms); attempt; attempt = next) {
+        next = attempt->next;
+        give_back(s, attempt, crowded_pause_ms(s));
+    }
+    s->sweep_ms = now_ms + SWEEP_MS;
 }
 
 /* Give back what waits and, when the grace is over, what runs: it is not known to have failed. */
 static void drain(struct sender *s, int64_t now_ms)
 {
     struct transfer *t;
-    give_back_waiting(s, INT64_MAX);
+    give_back_waiting(s, INT64_MAX, DRAIN_PAUSE_MS);
     if (now_ms < atomic_load(&s->drain_by_ms))
         return;
     while ((t = TAILQ_FIRST(&s->at_work)) != NULL) {
         struct attempt *attempt = leave_multi(s, t);
         origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
-        give_back(s, attempt, 0);
+        give_back(s, attempt, DRAIN_PAUSE_MS);
     }
 }
 
@@ -438,10 +455,8 @@ static void *sender_run(void *arg)
         if (is_draining(s)) {
             drain(s, now_ms);
         } else {
-            if (now_ms >= s->sweep_ms) {
-                give_back_waiting(s, now_ms);
-                s->sweep_ms = now_ms + SWEEP_MS;
-            }
+            if (now_ms >= s->sweep_ms)
+                sweep(s, now_ms);
             start_attempts(s, now_ms);
             lease_more(s, now_ms);
         }

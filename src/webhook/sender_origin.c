@@ -71,10 +71,13 @@ static void set_proven(struct origins *origins, struct origin *origin, bool prov
     if (origin->proven == proven)
         return;
     origin->proven = proven;
-    if (proven)
+    if (proven) {
         origins->running_unproven -= origin->running;
-    else
+        origins->waiting_unproven -= origin->waiting;
+    } else {
         origins->running_unproven += origin->running;
+        origins->waiting_unproven += origin->waiting;
+    }
 }
 
 struct origin *origins_get(struct origins *origins, const char *name)
@@ -101,13 +104,36 @@ struct origin *origins_get(struct origins *origins, const char *name)
     return origin;
 }
 
-bool origins_has_room(const struct origins *origins, const struct origin *origin)
+/* How many events it can be expected to take in ten seconds. Of an origin that we know nothing of we
+ * think well, until its first attempts take their time. */
+static unsigned room_of(const struct origins *origins, const struct origin *origin, int64_t now_ms)
 {
+    int64_t attempt_ms = origin->mean_ms > 1 ? origin->mean_ms : 1;
+    if (origin->running > 0 && now_ms - origin->progress_ms > attempt_ms)
+        attempt_ms = now_ms - origin->progress_ms;
+    int64_t room = (int64_t)origins->per_host * DRAIN_MS / attempt_ms;
     int64_t least = (int64_t)origins->per_host * LEAST_ROOM_ROUNDS;
-    int64_t room = origins->window; /* of one that we know nothing of: a quarter of what we hold */
-    if (origin->mean_ms >= 0)
-        room = (int64_t)origins->per_host * DRAIN_MS / (origin->mean_ms > 0 ? origin->mean_ms : 1);
-    return origin->waiting < (room > least ? room : least);
+    return (unsigned)(room > least ? room : least);
+}
+
+static unsigned room_of_unproven(const struct origins *origins)
+{
+    return origins->window * HELD_WINDOWS / 2;
+}
+
+bool origins_has_room(const struct origins *origins, const struct origin *origin, int64_t now_ms)
+{
+    if (!origin->proven && origins->was_crowded &&
+        origins->waiting_unproven >= room_of_unproven(origins))
+        return false;
+    return origin->waiting < room_of(origins, origin, now_ms);
+}
+
+static void count_waiting(struct origins *origins, struct origin *origin, int change)
+{
+    origin->waiting += (unsigned)change;
+    if (!origin->proven)
+        origins->waiting_unproven += (unsigned)change;
 }
 
 void origins_push(struct origins *origins, struct origin *origin, struct attempt *attempt)
@@ -119,7 +145,7 @@ void origins_push(struct origins *origins, struct origin *origin, struct attempt
     else
         origin->last->next = attempt;
     origin->last = attempt;
-    origin->waiting++;
+    count_waiting(origins, origin, 1);
     if (origin->place != ORIGIN_READY) { /* else it keeps its turn */
         leave_list(origins, origin);
         enter_list(origins, origin);
@@ -161,8 +187,9 @@ struct attempt *origins_next(struct origins *origins, int64_t now_ms)
     struct attempt *attempt = origin->first;
     origin->first = attempt->next;
     attempt->next = NULL;
-    origin->waiting--;
-    origin->running++;
+    count_waiting(origins, origin, -1);
+    if (origin->running++ == 0)
+        origin->progress_ms = now_ms;
     origins->running++;
     if (!origin->proven)
         origins->running_unproven++;
@@ -175,6 +202,7 @@ void origins_ended(struct origins *origins, struct origin *origin, bool ok, int6
 {
     bool keeps_turn = origin->place == ORIGIN_READY && (origin->proven || !ok);
     assert(origin->running > 0);
+    origin->progress_ms = now_ms;
     if (!keeps_turn)
         leave_list(origins, origin);
     origin->running--;
@@ -193,23 +221,82 @@ void origins_ended(struct origins *origins, struct origin *origin, bool ok, int6
         enter_list(origins, origin);
 }
 
+/* Move the first n that wait for origin to the chain that ends at end; returns its new end. */
+static struct attempt **take_first(struct origins *origins, struct origin *origin, unsigned n,
+                                   struct attempt **end)
+{
+    leave_list(origins, origin);
+    for (; n > 0; n--) {
+        *end = origin->first;
+        end = &origin->first->next;
+        origin->first = *end;
+        count_waiting(origins, origin, -1);
+    }
+    enter_list(origins, origin);
+    return end;
+}
+
+/* The same with all but the first `keep`. */
+static struct attempt **take_rest(struct origins *origins, struct origin *origin, unsigned keep,
+                                  struct attempt **end)
+{
+    struct attempt *last_kept = NULL, *first = origin->first, *last = origin->last;
+    if (origin->waiting <= keep)
+        return end;
+    leave_list(origins, origin);
+    for (unsigned i = 0; i < keep; i++) {
+        last_kept = first;
+        first = first->next;
+    }
+    *end = first;
+    origin->last = last_kept;
+    if (last_kept)
+        last_kept->next = NULL;
+    count_waiting(origins, origin, (int)keep - (int)origin->waiting);
+    enter_list(origins, origin);
+    return &last->next;
+}
+
 struct attempt *origins_take(struct origins *origins, int64_t by_ms)
 {
     struct attempt *taken = NULL, **end = &taken;
+    struct origin *origin;
     for (unsigned i = 0; i < ORIGIN_BUCKETS; i++) {
-        struct origin *origin, *next;
-        for (origin = LIST_FIRST(&origins->buckets[i]); origin; origin = next) {
-            next = LIST_NEXT(origin, in_bucket);
-            if (origin->waiting == 0 || origin->first->start_by_ms > by_ms)
-                continue;
-            leave_list(origins, origin);
-            while (origin->waiting > 0 && origin->first->start_by_ms <= by_ms) {
-                *end = origin->first;
-                end = &origin->first->next;
-                origin->first = *end;
-                origin->waiting--;
+        LIST_FOREACH(origin, &origins->buckets[i], in_bucket)
+        {
+            unsigned n = 0;
+            const struct attempt *attempt = origin->first;
+            while (n < origin->waiting && attempt->start_by_ms <= by_ms) {
+                attempt = attempt->next;
+                n++;
             }
-            enter_list(origins, origin);
+            if (n > 0)
+                end = take_first(origins, origin, n, end);
+        }
+    }
+    *end = NULL;
+    return taken;
+}
+
+struct attempt *origins_take_crowd(struct origins *origins, int64_t now_ms)
+{
+    struct attempt *taken = NULL, **end = &taken;
+    struct origin *origin;
+    unsigned most = room_of_unproven(origins);
+    origins->was_crowded = origins->crowded;
+    origins->crowded = origins->waiting_unproven >= most;
+    for (unsigned i = 0; i < ORIGIN_BUCKETS; i++) {
+        LIST_FOREACH(origin, &origins->buckets[i], in_bucket)
+        {
+            unsigned keep = room_of(origins, origin, now_ms);
+            bool crowds = !origin->proven && origins->crowded && origins->was_crowded &&
+                          origins->waiting_unproven > most;
+            if (crowds) {
+                unsigned excess = origins->waiting_unproven - most;
+                unsigned fewer = origin->waiting > excess ? origin->waiting - excess : 0;
+                keep = keep < fewer ? keep : fewer;
+            }
+            end = take_rest(origins, origin, keep, end);
         }
     }
     *end = NULL;

@@ -7,7 +7,9 @@
  *  1. At most `window` attempts run, at most `per_host` of them to one origin.
  *  2. Origins without a success in the last five minutes have at most half the window together: what
  *     hangs there for ten seconds at a time leaves the other half to those that answer.
- *  3. An origin may hold no more waiting events than it can be expected to take in ten seconds. */
+ *  3. No more events wait for an origin than it can be expected to take in ten seconds, and those of
+ *     origins without a success fill no more than half of what is held (HELD_WINDOWS × window) for
+ *     longer than a second or two: memory, too, is left to those that answer. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -31,19 +33,25 @@ struct origin {
     enum { ORIGIN_BLOCKED, ORIGIN_READY, ORIGIN_IDLE } place;
     struct attempt *first, *last; /* waiting */
     unsigned waiting, running;
-    bool proven;        /* had a success in the last five minutes, when last looked at */
-    int64_t success_ms; /* of the last one, monotonic */
-    int64_t mean_ms;    /* how long its attempts take, recent ones count most; -1: none has ended */
+    bool proven;         /* had a success in the last five minutes, when last looked at */
+    int64_t success_ms;  /* of the last one, monotonic */
+    int64_t progress_ms; /* while something runs: when an attempt last ended, or the first began */
+    int64_t mean_ms; /* how long its attempts take, recent ones count most; -1: none has ended */
     char name[URL_ORIGIN_LEN];
 };
 
-enum { ORIGIN_BUCKETS = 1024, ORIGIN_MAX_IDLE = 1024 };
+enum {
+    HELD_WINDOWS = 4, /* so many windows of events may be held at once, whatever they do */
+    ORIGIN_BUCKETS = 1024,
+    ORIGIN_MAX_IDLE = 1024,
+};
 LIST_HEAD(origin_bucket, origin);
 TAILQ_HEAD(origin_list, origin);
 
 struct origins {
     unsigned window, per_host;
-    unsigned running, running_unproven;
+    unsigned running, running_unproven, waiting_unproven;
+    bool crowded, was_crowded; /* by events of unproven origins, at the last look, the one before */
     struct origin_bucket buckets[ORIGIN_BUCKETS];
     struct origin_list ready[2]; /* by proven: something waits and per_host leaves room */
     struct origin_list idle;     /* nothing waits or runs; longest so first */
@@ -58,7 +66,7 @@ void origins_release(struct origins *origins);
 /* The origin of that name, a new one if need be. NULL: no memory. */
 struct origin *origins_get(struct origins *origins, const char *name);
 /* Whether one more event may wait for it (rule 3). */
-bool origins_has_room(const struct origins *origins, const struct origin *origin);
+bool origins_has_room(const struct origins *origins, const struct origin *origin, int64_t now_ms);
 void origins_push(struct origins *origins, struct origin *origin, struct attempt *attempt);
 /* The next attempt to make, which from now on runs. NULL: none may start. */
 struct attempt *origins_next(struct origins *origins, int64_t now_ms);
@@ -67,4 +75,6 @@ void origins_ended(struct origins *origins, struct origin *origin, bool ok, int6
                    int64_t now_ms);
 /* Take out all that waits and whose start_by_ms is at most by_ms, linked by next. */
 struct attempt *origins_take(struct origins *origins, int64_t by_ms);
+/* Take out what waits against rule 3, linked by next. Called about once a second. */
+struct attempt *origins_take_crowd(struct origins *origins, int64_t now_ms);
 #endif

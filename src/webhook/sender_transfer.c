@@ -198,6 +198,9 @@ int transfer_prepare(struct transfer *t, const struct event *event, int64_t now_
     return 0;
 }
 
+/* CURLE_TOO_LARGE, of libcurl 8.6 and later: one header line longer than 100 KB. */
+enum { CODE_TOO_LARGE = 100 };
+
 const char *transfer_error_word(CURLcode code, long os_errno)
 {
     switch ((int)code) { /* of some 100 codes, those that a POST over HTTP can end with */
@@ -225,6 +228,7 @@ const char *transfer_error_word(CURLcode code, long os_errno)
     case CURLE_PARTIAL_FILE:
         return "reset";
     case CURLE_WRITE_ERROR: /* read_header() has had enough */
+    case CODE_TOO_LARGE:
         return "too_large";
     case CURLE_URL_MALFORMAT:
         return "invalid_url";
@@ -252,7 +256,11 @@ void transfer_answer(struct transfer *t, CURLcode code, int64_t now_ms, struct a
         answer.error = "no_descriptors";
         answer.ours = true;
     } else {
+        curl_off_t first_byte_us = 0;
         (void)curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
+        (void)curl_easy_getinfo(t->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
+        if (code == CURLE_OUT_OF_MEMORY && first_byte_us > 0)
+            code = (CURLcode)CODE_TOO_LARGE; /* as earlier ones call it */
         answer.error = transfer_error_word(code, os_errno);
         /* A URL that libcurl took when the asset was accepted, and takes no longer. */
         answer.permanent = code == CURLE_URL_MALFORMAT;

@@ -153,6 +153,7 @@ static void every_failure_has_a_word(void **state)
         { CURLE_RECV_ERROR, 0, "reset" },
         { CURLE_GOT_NOTHING, 0, "reset" },
         { CURLE_WRITE_ERROR, 0, "too_large" },
+        { (CURLcode)100, 0, "too_large" },
         { CURLE_URL_MALFORMAT, 0, "invalid_url" },
         { CURLE_OUT_OF_MEMORY, 0, "no_memory" },
         { CURLE_UNSUPPORTED_PROTOCOL, 0, "protocol" },
@@ -315,30 +316,104 @@ static void an_origin_holds_what_it_can_take_in_ten_seconds(void **state)
 {
     (void)state;
     static const struct {
-        int64_t duration_ms; /* -1: nothing is known */
+        int64_t duration_ms; /* of an attempt that has ended; -1: none has */
+        int64_t running_ms;  /* of one that runs; -1: none does */
         unsigned room;
     } rows[] = {
-        { -1, 16 },   /* the window */
-        { 10000, 8 }, /* never less than four rounds */
-        { 500, 40 },  { 3, 6666 }, { 0, 20000 },
+        { -1, -1, 20000 }, { -1, 1000, 20 }, { -1, 60000, 8 }, /* never less than four rounds */
+        { 10000, -1, 8 },  { 500, -1, 40 },  { 500, 100, 40 },
+        { 500, 1000, 20 }, { 3, -1, 6666 },  { 0, -1, 20000 },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct origins o;
-        struct attempt a = { 0 };
+        struct attempt a[2] = { 0 };
         origins_init(&o, 16, 2);
         if (rows[i].duration_ms >= 0) {
-            push(&o, "a", &a, 1);
+            push(&o, "a", a, 1);
             assert_string_equal(starts(&o, 0), "a");
             finish(&o, "a", 1, false, rows[i].duration_ms, 0);
         }
+        bool running = rows[i].running_ms >= 0;
+        if (running) {
+            push(&o, "a", a + 1, 1);
+            assert_string_equal(starts(&o, 0), "a");
+        }
         struct origin *origin = get(&o, "a");
+        int64_t now_ms = running ? rows[i].running_ms : 99999;
         origin->waiting = rows[i].room - 1;
-        assert_true(origins_has_room(&o, origin));
+        assert_true(origins_has_room(&o, origin, now_ms));
         origin->waiting = rows[i].room;
-        assert_false(origins_has_room(&o, origin));
+        assert_false(origins_has_room(&o, origin, now_ms));
         origin->waiting = 0;
+        if (running)
+            finish(&o, "a", 1, false, -1, 0);
         origins_release(&o);
     }
+}
+
+static unsigned length(const struct attempt *chain)
+{
+    unsigned n = 0;
+    for (; chain; chain = chain->next)
+        n++;
+    return n;
+}
+
+static void who_turns_out_to_be_slow_loses_the_youngest_of_its_queue(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt a[MANY] = { 0 }, b[MANY] = { 0 };
+    origins_init(&o, 64, 2);
+    push(&o, "a", a, 32);
+    push(&o, "b", b, 8);
+    assert_string_equal(starts(&o, 0), "abab");
+    assert_null(origins_take_crowd(&o, 1)); /* too early to tell */
+    finish(&o, "b", 1, true, 1, 1000);
+    struct attempt *taken = origins_take_crowd(&o, 1000);
+    assert_int_equal(length(taken), 10); /* of a: in ten seconds it takes 20 of its 30 */
+    assert_ptr_equal(taken, &a[22]);
+    assert_null(origins_take_crowd(&o, 1000));
+    push(&o, "a", a + 22, 1); /* behind the last that stayed */
+    finish(&o, "a", 2, true, 1, 1000);
+    unsigned n = 0;
+    for (struct attempt *next; (next = origins_next(&o, 1000)) != NULL; n++) {
+        if (next->origin->name[0] == 'a')
+            assert_true(next <= &a[22]);
+        finish(&o, next->origin->name, 1, true, 1, 1000);
+    }
+    assert_int_equal(n, 21 + 6);
+    finish(&o, "b", 1, true, 1, 1000);
+    assert_int_equal(o.waiting_unproven, 0);
+    origins_release(&o);
+}
+
+static void unproven_origins_do_not_fill_the_memory_for_long(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct attempt attempts[MANY][4] = { 0 }, good[2] = { 0 };
+    char name[16];
+    origins_init(&o, 16, 1); /* 64 may be held, 32 of them by origins without a success */
+    prove(&o, "good", 0);
+    for (unsigned i = 0; i < 12; i++) {
+        (void)snprintf(name, sizeof(name), "dead%u", i);
+        push(&o, name, attempts[i], 4);
+    }
+    push(&o, "good", good, 1);
+    assert_null(origins_take_crowd(&o, 1)); /* perhaps they are only new */
+    assert_true(origins_has_room(&o, get(&o, "dead12"), 1));
+    assert_int_equal(length(origins_take_crowd(&o, 1001)), 12 * 4 - 32);
+    assert_int_equal(o.waiting_unproven, 32);
+    assert_false(origins_has_room(&o, get(&o, "dead12"), 1001));
+    assert_true(origins_has_room(&o, get(&o, "good"), 1001));
+    assert_int_equal(get(&o, "good")->waiting, 1);
+    assert_int_equal(length(origins_take(&o, INT64_MAX)), 33);
+    assert_int_equal(o.waiting_unproven, 0);
+    assert_null(origins_take_crowd(&o, 2001));
+    assert_null(origins_take_crowd(&o, 3001));
+    assert_true(origins_has_room(&o, get(&o, "dead12"), 3001));
+    origins_release(&o);
 }
 
 static void what_waited_too_long_is_taken_out(void **state)
@@ -400,6 +475,8 @@ int main(void)
         cmocka_unit_test(a_window_of_one_still_serves_new_origins),
         cmocka_unit_test(a_success_counts_for_five_minutes),
         cmocka_unit_test(an_origin_holds_what_it_can_take_in_ten_seconds),
+        cmocka_unit_test(who_turns_out_to_be_slow_loses_the_youngest_of_its_queue),
+        cmocka_unit_test(unproven_origins_do_not_fill_the_memory_for_long),
         cmocka_unit_test(what_waited_too_long_is_taken_out),
         cmocka_unit_test(idle_origins_are_forgotten_but_never_busy_ones),
     };
