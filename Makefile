@@ -5,6 +5,7 @@
 #   WAY      native, docker or apt: where server, test and test-e2e run; chosen by itself if unset
 #   ARGS     more arguments for server or for pytest;  V=1 names every single test, and compiler commands
 #   TESTS    narrows test and unit: make test TESTS=test/unit/test_buf.c
+#   ONLY     narrows bench: make bench ONLY=accept (or jail, memory, start, lives)
 ifeq ($(origin CC),default)
 CC = gcc
 endif
@@ -88,7 +89,7 @@ fuzz: ## FUZZ_SECONDS=60 of libFuzzer for each parser (clang)
 	@tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS:%=build/fuzz/test/fuzz/fuzz_%)
 
 bench: build benches ## the figures, measured on this machine
-	bench/run $(ARGS)
+	@BUILD=$(BUILD) ONLY='$(ONLY)' bench/run $(ARGS)
 
 cover: ## which lines the unit and contract tests reach
 	+@$(MAKE) --no-print-directory MODE=cover BUILD=build/cover unit
