@@ -139,16 +139,13 @@ static int add_voided(struct voided *v, uint64_t number)
 }
 
 /* One asset that has not ended: put it where it waits. */
-static int load_open_asset(struct sqlite_store *s, struct query *q, struct voided *voided,
-                           bool *any_retried)
+static int load_open_asset(struct sqlite_store *s, struct query *q, struct voided *voided)
 {
     uint64_t number = (uint64_t)query_col(q, 0);
     uint64_t ref = run_ref(number, (unsigned)query_col(q, 2));
     bool retried = sqlite3_column_type(q->stmt, 5) != SQLITE_NULL;
-    if (query_col(q, 1) == ASSET_QUEUED + STATE_BASE) {
-        *any_retried |= retried;
+    if (query_col(q, 1) == ASSET_QUEUED + STATE_BASE)
         return waiting_add(&s->waiting, ref, query_col(q, retried ? 5 : 3));
-    }
     if (sqlite3_column_type(q->stmt, 4) == SQLITE_NULL && add_voided(voided, number) < 0)
         return -1;
     return waiting_give_back(&s->waiting, ref, query_col(q, 4)); /* 0 for NULL: at once */
@@ -157,13 +154,12 @@ static int load_open_asset(struct sqlite_store *s, struct query *q, struct voide
 static int load_open_assets(struct sqlite_store *s, uint64_t oldest_open, struct voided *voided,
                             struct err *err)
 {
-    bool any_retried = false;
     uint64_t number = oldest_open; /* the first that may be open and was not looked at */
     struct query q = query_start(s->stmts[W_OPEN_ASSETS]);
     query_int(&q, (int64_t)oldest_open);
     int rc;
     while ((rc = query_row(&q, err)) > 0) {
-        if (load_open_asset(s, &q, voided, &any_retried) < 0) {
+        if (load_open_asset(s, &q, voided) < 0) {
             rc = out_of_memory(err);
             break;
         }
@@ -175,8 +171,7 @@ static int load_open_assets(struct sqlite_store *s, uint64_t oldest_open, struct
     query_end(&q);
     for (; rc == 0 && number < s->next_number; number++)
         low_mark_end(&s->low_mark, number);
-    if (any_retried)
-        waiting_sort(&s->waiting);
+    waiting_sort(&s->waiting);
     return rc;
 }
 

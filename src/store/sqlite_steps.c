@@ -174,21 +174,15 @@ static int mark_claimed(struct sqlite_store *s, uint64_t number, struct row *row
                      url == URL_OFF ? EVENT_OFF : EVENT_PENDING, err);
 }
 
-/* 1: *ret_claim is made; 0: the item is out of date. */
-static int claim_one(struct sqlite_store *s, const struct waiting_item *item,
-                     struct claim **ret_claim, struct err *err)
+static int claim_one(struct sqlite_store *s, uint64_t number, struct claim **ret_claim,
+                     struct err *err)
 {
     CLEANUP(freep) char *path = NULL;
     struct row row;
-    uint64_t number = item->ref >> 16;
     int rc = load_row(s, number, &row, &path, err);
-    if (rc <= 0)
-        return rc;
-    /* One that was given back may have been finished all the same by its late worker. */
-    if (row.run != (item->ref & MAX_RUN) ||
-        !(row.state == ASSET_QUEUED || (row.state == ASSET_STARTED && row.given_back)))
-        return 0;
-    if (mark_claimed(s, number, &row, err) < 0)
+    if (rc == 0)
+        return err_set(err, ERR_IO, "a waiting asset is missing");
+    if (rc < 0 || mark_claimed(s, number, &row, err) < 0)
         return -1;
     struct claim *claim = malloc(sizeof(*claim));
     if (!claim)
@@ -205,7 +199,7 @@ static int claim_one(struct sqlite_store *s, const struct waiting_item *item,
     for (int i = 0; i < NOTIFY_COUNT; i++)
         claim->url_states[i] = url_state_of(row.url_states, i);
     *ret_claim = claim;
-    return 1;
+    return 0;
 }
 
 static int apply_claim(struct sqlite_store *s, struct step *step, struct err *err)
@@ -215,20 +209,14 @@ static int apply_claim(struct sqlite_store *s, struct step *step, struct err *er
     size_t max = c->max < share ? c->max : share;
     struct claim **last = &c->ret_claims;
     struct waiting_item item;
-    for (size_t n = 0; n < max;) {
-        int rc = waiting_take(&s->waiting, s->now_ms, &item);
-        if (rc == 0)
-            break;
-        if (rc < 0)
-            return out_of_memory(err);
-        rc = claim_one(s, &item, last, err);
-        if (rc < 0)
+    int rc = 0;
+    for (size_t n = 0; n < max && (rc = waiting_take(&s->waiting, s->now_ms, &item)) > 0; n++) {
+        if (claim_one(s, item.ref >> 16, last, err) < 0)
             return -1;
-        if (rc > 0) {
-            last = &(*last)->next;
-            n++;
-        }
+        last = &(*last)->next;
     }
+    if (rc < 0)
+        return out_of_memory(err);
     step->result = c->ret_claims ? STEP_DONE : STEP_NOTHING;
     if (!c->ret_claims && !waiting_next_ms(&s->waiting, &c->ret_next_ms))
         c->ret_next_ms = 0;
@@ -296,6 +284,9 @@ static int apply_finish(struct sqlite_store *s, struct step *step, struct err *e
     query_text(&q, f->report);
     if (query_run(&q, err) < 0 || add_terminal_event(s, f->number, &row, f->success, err) < 0)
         return -1;
+    /* A worker that is late, after a start: nobody else need do it again. */
+    if (row.given_back && waiting_withdraw(&s->waiting, run_ref(f->number, f->run)) < 0)
+        return out_of_memory(err);
     if (f->run == 1 && remember_ended(s, f->number, err) < 0)
         return -1;
     s->counts.by_state[ASSET_STARTED]--;

@@ -119,21 +119,38 @@ int waiting_give_back(struct waiting *w, uint64_t ref, int64_t not_before_ms)
     return 0;
 }
 
+static int take_from_heap(struct waiting *w, size_t i)
+{
+    if (reserve(&w->popped, &w->popped_cap, w->popped_n + 1) < 0)
+        return -1;
+    w->popped[w->popped_n++] = w->heap[i];
+    w->heap_n--;
+    if (i == w->heap_n)
+        return 0;
+    w->heap[i] = w->heap[w->heap_n];
+    sift_down(w, i);
+    sift_up(w, i);
+    return 0;
+}
+
 int waiting_take(struct waiting *w, int64_t now_ms, struct waiting_item *ret_item)
 {
     if (w->heap_n && w->heap[0].time_ms <= now_ms) {
-        if (reserve(&w->popped, &w->popped_cap, w->popped_n + 1) < 0)
-            return -1;
-        *ret_item = w->popped[w->popped_n++] = w->heap[0];
-        w->heap[0] = w->heap[--w->heap_n];
-        if (w->heap_n)
-            sift_down(w, 0);
-        return 1;
+        *ret_item = w->heap[0];
+        return take_from_heap(w, 0) < 0 ? -1 : 1;
     }
     if (w->head == w->tail)
         return 0;
     *ret_item = w->fifo[w->head++ & (w->fifo_cap - 1)];
     return 1;
+}
+
+int waiting_withdraw(struct waiting *w, uint64_t ref)
+{
+    for (size_t i = 0; i < w->heap_n; i++)
+        if (w->heap[i].ref == ref)
+            return take_from_heap(w, i);
+    return 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -144,7 +161,10 @@ static int compare(const void *a, const void *b)
 void waiting_sort(struct waiting *w)
 {
     /* head is 0 and the ring has never wrapped */
-    if (w->tail > w->head)
+    bool sorted = true;
+    for (uint64_t i = w->head + 1; sorted && i < w->tail; i++)
+        sorted = !before(&w->fifo[i], &w->fifo[i - 1]);
+    if (!sorted)
         qsort(w->fifo + w->head, w->tail - w->head, sizeof(*w->fifo), compare);
 }
 

@@ -41,6 +41,8 @@ int waiting_give_back(struct waiting *w, uint64_t ref, int64_t not_before_ms);
 /* The next one that may be claimed at now_ms: 1, 0 none, -1 out of memory. */
 int waiting_take(struct waiting *w, int64_t now_ms, struct waiting_item *ret_item);
 
+/* Take out one that was given back, if it is here. 0, or -1 out of memory. */
+int waiting_withdraw(struct waiting *w, uint64_t ref);
 /* Order the queued ones by since when they wait. After a start only, where they come by number. */
 void waiting_sort(struct waiting *w);
 
