@@ -19,13 +19,15 @@
 enum {
     /* Larger pictures are judged by their size only: their masks would not fit into the jail. */
     MOST_BLOCKS = 8 * 1024 * 1024,
-    /* Blocks that may be looked at, in all scans together; real pictures of 1000 x 1000 need 1.3
-     * million at most (20 scans of 62,500). The time of a check is bounded by this and its bytes. */
-    MOST_VISITS = 24 * 1024 * 1024,
+    /* How often each block may be looked at, and all together; the real files with the most scans
+     * need 20. The time of a check is bounded by this and by the bytes of the file. */
+    MOST_PASSES = 256,
+    MOST_VISITS = 64 * 1024 * 1024,
     /* Bytes between two segments once picture data came: more is a part of a scan gone astray. */
     MOST_JUNK = 8,
-    /* Largest DC coefficient, dequantised: 8 * 128 and what encoders overshoot (§A.3.3). */
-    DC_RANGE = 1100,
+    /* Largest DC coefficient, dequantised: eight times the distance of a sample from the middle
+     * (§A.3.1, §A.3.3). Rounding to the next multiple of the quantiser comes on top. */
+    DC_RANGE = 8 * 128 + 8,
     MAX_AC_SIZE = 10, /* Table F.2, 8-bit precision */
 };
 
@@ -315,8 +317,9 @@ static bool prepare_scan(struct walk *w, const struct segment *seg, struct jpeg_
             memcpy(comp->quant, w->quant[comp->tq], sizeof(comp->quant));
             comp->has_quant = true;
         }
-        uint32_t step = (uint32_t)comp->quant[0] << scan->al;
-        scan->dc_limit[i] = step ? DC_RANGE / step : 65535;
+        /* The point transform of a negative value rounds down (§G.1.2.1). */
+        uint32_t step = comp->quant[0];
+        scan->dc_limit[i] = step ? ((DC_RANGE + step) / step >> scan->al) + (scan->al > 0) : 65535;
         if (!ready_tables(w, seg, scan, i))
             return false;
     }
@@ -362,6 +365,9 @@ static void report_scan(struct walk *w, const struct jpeg_scan *scan,
         (void)snprintf(what, sizeof(what), "%zu bytes left over behind the last block",
                        end->left_over);
         break;
+    case JPEG_PADDING:
+        (void)snprintf(what, sizeof(what), "the bits behind the last block are no padding");
+        break;
     case JPEG_RESTART:
         (void)snprintf(what, sizeof(what), "marker %02X where %02X should be", end->found,
                        end->expected);
@@ -376,7 +382,7 @@ static int prepare_memory(struct walk *w, struct err *err)
 {
     if (w->scratch)
         return 0;
-    w->scratch = malloc(w->media->len - w->at + JPEG_PAD);
+    w->scratch = calloc(1, w->media->len - w->at + JPEG_PAD);
     w->dc_tables = malloc(JPEG_TABLES * sizeof(*w->dc_tables));
     w->ac_tables = malloc(JPEG_TABLES * sizeof(*w->ac_tables));
     bool all = w->scratch && w->dc_tables && w->ac_tables;
@@ -388,6 +394,25 @@ static int prepare_memory(struct walk *w, struct err *err)
     return all ? 0
                : err_set(err, ERR_NOMEM, "no memory for a picture of %ux%u", w->frame.width,
                          w->frame.height);
+}
+
+/* Scan after scan, or more blocks than the jail has memory for. If the size is wrong anyway, that is all
+ * there is to say. */
+static void give_up(struct walk *w, const struct segment *seg)
+{
+    static const enum finding_code sizes[] = { FINDING_TOO_WIDE, FINDING_TOO_HIGH };
+    bool too_large = false;
+    for (unsigned i = 0; i < ARRAY_LEN(sizes); i++)
+        if (verdict_has(w->verdict, sizes[i])) {
+            struct finding *finding = verdict_add(w->verdict, sizes[i]);
+            (void)snprintf(finding->detail, sizeof(finding->detail),
+                           "so large that its scans were not looked at from scan %u on", w->scans);
+            too_large = true;
+        }
+    if (!too_large)
+        report(w, FINDING_UNSUPPORTED_JPEG, seg->offset,
+               "scan %u: more work than a picture of this size can need", w->scans);
+    w->unsupported = true;
 }
 
 static int read_scan(struct walk *w, const struct segment *seg, struct err *err)
@@ -402,17 +427,17 @@ static int read_scan(struct walk *w, const struct segment *seg, struct err *err)
     }
     if (w->unsupported || w->damaged)
         return 0;
-    if (w->frame.blocks > MOST_BLOCKS || w->visits > MOST_VISITS) {
-        report(w, FINDING_UNSUPPORTED_JPEG, seg->offset,
-               "scan %u: more work than any picture of allowed size is", w->scans);
-        return 0;
-    }
+    if (w->frame.blocks > MOST_BLOCKS || w->visits > MOST_VISITS ||
+        w->visits > MOST_PASSES * w->frame.blocks)
+        return give_up(w, seg), 0;
     if (prepare_memory(w, err) < 0)
         return -1;
     if (!prepare_scan(w, seg, &scan))
         return 0;
+    scan.padding = w->frame.padding;
     jpeg_walk_scan(&scan, media->data, media->len, w->at, w->restart, w->scratch, &end);
     w->visits += scan.visits;
+    w->frame.padding = scan.padding;
     w->at = end.marker_at;
     report_scan(w, &scan, &end);
     return 0;
@@ -587,8 +612,8 @@ static void walk_release(struct walk *w)
     free(w->ac_tables);
 }
 
-int jpeg_check(const struct media *media, const struct limits *limits, struct verdict *verdict,
-               struct err *err)
+int jpeg_check_counted(const struct media *media, const struct limits *limits,
+                       struct verdict *verdict, uint64_t *ret_visits, struct err *err)
 {
     CLEANUP(walk_release)
     struct walk w = { .media = media, .limits = limits, .verdict = verdict, .at = 2 };
@@ -597,5 +622,13 @@ int jpeg_check(const struct media *media, const struct limits *limits, struct ve
         return -1;
     if (w.frame.count == 4 && !w.adobe)
         report(&w, FINDING_AMBIGUOUS_CMYK, 0, "four components without an Adobe marker");
+    *ret_visits = w.visits;
     return 0;
+}
+
+int jpeg_check(const struct media *media, const struct limits *limits, struct verdict *verdict,
+               struct err *err)
+{
+    uint64_t visits;
+    return jpeg_check_counted(media, limits, verdict, &visits, err);
 }

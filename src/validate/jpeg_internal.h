@@ -14,11 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "validate/validator.h"
+
 enum {
     JPEG_COMPONENTS = 4,  /* most that are supported; the frame header could say 255 */
     JPEG_TABLES = 4,      /* destinations 0 … 3 (§B.2.4) */
     JPEG_MCU_BLOCKS = 10, /* §B.2.3: the most blocks in an MCU of an interleaved scan */
-    JPEG_PAD = 1024,      /* readable bytes behind entropy-coded data: more than one MCU can eat */
+    JPEG_PAD = 512,       /* readable bytes behind entropy-coded data: more than a block can take */
 };
 
 /* Marker codes, Table B.1. */
@@ -125,7 +127,8 @@ struct jpeg_frame {
     unsigned count; /* components */
     struct jpeg_component comp[JPEG_COMPONENTS];
     unsigned h_max, v_max;
-    uint64_t blocks; /* of all components */
+    uint64_t blocks;  /* of all components */
+    unsigned padding; /* how the segments of its scans were filled up: see jpeg_scan */
 };
 
 /* What stopped the walk of entropy-coded data. */
@@ -139,8 +142,12 @@ enum jpeg_fault {
     JPEG_DC_RANGE,
     JPEG_RUN_OVERRUN,
     JPEG_LEFT_OVER,
+    JPEG_PADDING,
     JPEG_RESTART,
 };
+
+/* Of jpeg_scan.padding. */
+enum { JPEG_PADDED_ONES = 1, JPEG_PADDED_ZEROS = 2 };
 
 /* One block of an MCU: which component, with which tables. */
 struct jpeg_block {
@@ -166,6 +173,9 @@ struct jpeg_scan {
     uint32_t eob_run;                   /* blocks that are still ended (§G.1.2.2) */
     uint64_t done;                      /* blocks before this one, in the whole scan */
     uint64_t visits;                    /* work done: blocks looked at one by one */
+
+    unsigned padding;   /* how segments were filled up so far */
+    unsigned skip_bits; /* a sequential walk begins so many bits on */
 
     unsigned comp_at; /* where it stopped: component and table of the fault */
     bool in_dc;
@@ -201,6 +211,10 @@ struct jpeg_scan_end {
  * restart: MCUs between restart markers, 0: none (§B.2.4.4). */
 void jpeg_walk_scan(struct jpeg_scan *scan, const uint8_t *data, size_t len, size_t at,
                     uint32_t restart, uint8_t *scratch, struct jpeg_scan_end *end);
+
+/* jpeg_check(), and how many blocks it looked at: what tests hold against the budget. */
+int jpeg_check_counted(const struct media *media, const struct limits *limits,
+                       struct verdict *verdict, uint64_t *ret_visits, struct err *err);
 
 /* EXIF orientation of an APP1 segment's content (1 … 8), or 0. */
 unsigned jpeg_exif_orientation(const uint8_t *data, size_t len);

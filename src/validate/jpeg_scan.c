@@ -9,15 +9,12 @@
 
 #include <string.h>
 
-enum {
-    /* Bytes that real files have behind the last block: of a sequential scan, and of a restart segment
-     * inside one. Progressive scans have none. */
-    LEFT_OVER_LAST = 8,
-    LEFT_OVER_INNER = 1,
-};
+/* Bytes that real files have behind the last block: of a sequential scan, and of a restart segment
+ * inside one. Progressive scans have none. */
+enum { LEFT_OVER_LAST = 8, LEFT_OVER_INNER = 1 };
 
-/* The bytes from data[at] to the next marker into scratch, FF 00 as FF, padding behind.
- * Returns where the marker's FF is, or len. */
+/* The bytes from data[at] to the next marker into scratch, FF 00 as FF. What is behind them there does
+ * not matter: a block that reaches into it ends early, whatever it reads. Returns where the marker's FF is, or len. */
 static size_t unstuff(const uint8_t *data, size_t len, size_t at, uint8_t *scratch,
                       struct jpeg_segment *seg)
 {
@@ -38,7 +35,6 @@ static size_t unstuff(const uint8_t *data, size_t len, size_t at, uint8_t *scrat
         *out++ = 0xFF;
         at = code + 1;
     }
-    memset(out, 0, JPEG_PAD);
     *seg = (struct jpeg_segment){ .data = scratch, .len = (size_t)(out - scratch) };
     return at;
 }
@@ -55,12 +51,51 @@ static size_t file_offset(const uint8_t *data, size_t len, size_t at, size_t ind
 
 static enum jpeg_fault walk_segment(struct jpeg_scan *scan, struct jpeg_segment *seg, uint64_t mcus)
 {
+    if (scan->ss == 0 && !scan->ah)
+        scan->visits += mcus * scan->mcu_blocks; /* the others count for themselves */
     if (!scan->progressive)
         return jpeg_walk_sequential(scan, seg, mcus);
     if (scan->ss == 0)
         return scan->ah ? jpeg_walk_dc_refine(scan, seg, mcus)
                         : jpeg_walk_dc_first(scan, seg, mcus);
     return scan->ah ? jpeg_walk_ac_refine(scan, seg, mcus) : jpeg_walk_ac_first(scan, seg, mcus);
+}
+
+/* The last byte is filled up with ones (§F.1.2.3); some encoders take zeros, none takes both. Anything
+ * else is the beginning of a block that should not be there. */
+static bool is_padded(struct jpeg_scan *scan, const struct jpeg_segment *seg)
+{
+    unsigned count = (unsigned)(-seg->bit & 7);
+    unsigned ones = (1u << count) - 1, bits = count ? seg->data[seg->bit / 8] & ones : 0;
+    if (!count)
+        return true;
+    scan->padding |= bits == ones ? JPEG_PADDED_ONES : bits ? 3 : JPEG_PADDED_ZEROS;
+    return scan->padding != 3;
+}
+
+/* Is what is left over picture data, because blocks were lost before it? Junk hardly ever reads as an
+ * MCU that is there to its last bit. */
+static bool is_lost_block(struct jpeg_scan *scan, const struct jpeg_segment *seg)
+{
+    struct jpeg_scan probe = *scan;
+    struct jpeg_segment rest = *seg;
+    probe.skip_bits = (unsigned)(seg->bit & 7);
+    rest.data += seg->bit / 8;
+    rest.len -= (size_t)(seg->bit / 8);
+    probe.mcu_blocks = 1;
+    return jpeg_walk_sequential(&probe, &rest, 1) == JPEG_OK;
+}
+
+/* All blocks of the segment were read; what is behind the last? */
+static enum jpeg_fault check_tail(struct jpeg_scan *scan, const struct jpeg_segment *seg, bool last,
+                                  size_t *ret_left_over)
+{
+    size_t left_over = seg->len - (size_t)((seg->bit + 7) / 8);
+    *ret_left_over = left_over;
+    if (left_over && (scan->progressive || left_over > (last ? LEFT_OVER_LAST : LEFT_OVER_INNER) ||
+                      is_lost_block(scan, seg)))
+        return JPEG_LEFT_OVER;
+    return is_padded(scan, seg) ? JPEG_OK : JPEG_PADDING;
 }
 
 static uint8_t marker_code(const uint8_t *data, size_t len, size_t at)
@@ -89,15 +124,8 @@ void jpeg_walk_scan(struct jpeg_scan *scan, const uint8_t *data, size_t len, siz
         end->found = marker_code(data, len, end->marker_at);
         memset(scan->pred, 0, sizeof(scan->pred));
         end->fault = walk_segment(scan, &seg, mcus);
-        if (end->fault == JPEG_OK) {
-            size_t used = (size_t)((seg.bit + 7) / 8);
-            size_t harmless = scan->progressive ? 0
-                              : mcus < left     ? LEFT_OVER_INNER
-                                                : LEFT_OVER_LAST;
-            end->left_over = seg.len - used;
-            if (end->left_over > harmless)
-                end->fault = JPEG_LEFT_OVER;
-        }
+        if (end->fault == JPEG_OK)
+            end->fault = check_tail(scan, &seg, mcus == left, &end->left_over);
         if (end->fault != JPEG_OK) {
             end->offset = end->fault == JPEG_ENDS_EARLY
                               ? end->marker_at

@@ -64,6 +64,7 @@ enum jpeg_fault jpeg_walk_sequential(struct jpeg_scan *scan, struct jpeg_segment
     enum jpeg_fault fault;
     struct bits b;
     bits_start(&b, seg->data);
+    bits_skip(&b, scan->skip_bits);
     for (uint64_t mcu = 0; mcu < mcus; mcu++)
         for (unsigned i = 0; i < scan->mcu_blocks; i++) {
             const struct jpeg_block *block = &scan->block[i];
