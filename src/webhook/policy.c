@@ -1,6 +1,7 @@
 #include "webhook/policy.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,12 +23,6 @@ struct net_list {
 };
 
 enum named { NAMED_PUBLIC = 1, NAMED_PRIVATE = 2, NAMED_LOOPBACK = 4 };
-
-struct policy {
-    bool off;
-    unsigned allow_named, deny_named; /* enum named, or-ed */
-    struct net_list allow, deny;
-};
 
 static const struct {
     const char *name;
@@ -65,6 +60,22 @@ static const struct {
      * else that is neither 2000::/3, fc00::/7 nor ::1: see network_of(). */
 };
 
+static const char *const loopback_nets[] = { "127.0.0.0/8", "::1/128" };
+static const char *const private_nets[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+                                            "100.64.0.0/10", "fc00::/7" };
+static const char global_net[] = "2000::/3";
+
+struct policy {
+    bool off;
+    unsigned allow_named, deny_named; /* enum named, or-ed */
+    struct net_list allow, deny;
+    /* the fixed ones above, read once: every address of every URL is held against them */
+    struct net never[ARRAY_LEN(never)];
+    struct net loopback_nets[ARRAY_LEN(loopback_nets)];
+    struct net private_nets[ARRAY_LEN(private_nets)];
+    struct net global_net;
+};
+
 /* "Bad ports" of the WHATWG Fetch standard (§2.9) and, at the end, those of Redis, memcached,
  * PostgreSQL, MySQL and MongoDB: protocols that could read an HTTP request as their own. */
 static const uint16_t bad_ports[] = {
@@ -98,14 +109,6 @@ static bool holds(const struct net *net, const uint8_t address[static 16])
         return false;
     uint8_t mask = (uint8_t)(0xff00u >> rest);
     return rest == 0 || ((net->address[whole] ^ address[whole]) & mask) == 0;
-}
-
-static bool list_holds(const struct net_list *list, const uint8_t address[static 16])
-{
-    for (size_t i = 0; i < list->n; i++)
-        if (holds(&list->nets[i], address))
-            return true;
-    return false;
 }
 
 /* Digits only, 0 … max; strtol would take signs and spaces. */
@@ -197,6 +200,24 @@ static int parse_list(const char *text, unsigned *named, struct net_list *list, 
     return 0;
 }
 
+static void read_fixed(const char *cidr, struct net *ret_net)
+{
+    bool read = parse_net(cidr, ret_net);
+    assert(read);
+    (void)read;
+}
+
+static void read_all_fixed(struct policy *policy)
+{
+    for (size_t i = 0; i < ARRAY_LEN(never); i++)
+        read_fixed(never[i].cidr, &policy->never[i]);
+    for (size_t i = 0; i < ARRAY_LEN(loopback_nets); i++)
+        read_fixed(loopback_nets[i], &policy->loopback_nets[i]);
+    for (size_t i = 0; i < ARRAY_LEN(private_nets); i++)
+        read_fixed(private_nets[i], &policy->private_nets[i]);
+    read_fixed(global_net, &policy->global_net);
+}
+
 DEFINE_FREEP(struct policy *, policy_free)
 
 int policy_new(const char *allow, const char *deny, struct policy **ret_policy, struct err *err)
@@ -204,6 +225,7 @@ int policy_new(const char *allow, const char *deny, struct policy **ret_policy, 
     CLEANUP(policy_freep) struct policy *policy = calloc(1, sizeof(*policy));
     if (!policy)
         return err_set(err, ERR_NOMEM, "out of memory");
+    read_all_fixed(policy);
     if (strcmp(allow, "none") == 0)
         policy->off = true;
     else if (parse_list(allow, &policy->allow_named, &policy->allow, err) < 0)
@@ -229,23 +251,22 @@ bool policy_is_off(const struct policy *policy)
     return policy->off;
 }
 
-static bool in_cidr(const char *cidr, const uint8_t address[static 16])
+static bool any_holds(const struct net nets[], size_t n, const uint8_t address[static 16])
 {
-    struct net net;
-    return parse_net(cidr, &net) && holds(&net, address);
+    for (size_t i = 0; i < n; i++)
+        if (holds(&nets[i], address))
+            return true;
+    return false;
 }
 
 /* Which named network an address is in; 0: none, it is never right. */
-static unsigned network_of(const uint8_t address[static 16])
+static unsigned network_of(const struct policy *policy, const uint8_t address[static 16])
 {
-    static const char *const private_nets[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-                                                "100.64.0.0/10", "fc00::/7" };
-    if (in_cidr("127.0.0.0/8", address) || in_cidr("::1/128", address))
+    if (any_holds(policy->loopback_nets, ARRAY_LEN(policy->loopback_nets), address))
         return NAMED_LOOPBACK;
-    for (size_t i = 0; i < ARRAY_LEN(private_nets); i++)
-        if (in_cidr(private_nets[i], address))
-            return NAMED_PRIVATE;
-    if (is_mapped(address) || in_cidr("2000::/3", address))
+    if (any_holds(policy->private_nets, ARRAY_LEN(policy->private_nets), address))
+        return NAMED_PRIVATE;
+    if (is_mapped(address) || holds(&policy->global_net, address))
         return NAMED_PUBLIC;
     return 0;
 }
@@ -264,18 +285,18 @@ static bool refuse(const char **ret_why, const char *why)
 static bool judge(const struct policy *policy, const uint8_t address[static 16], uint16_t port,
                   const char **ret_why)
 {
-    unsigned named = network_of(address);
-    if (list_holds(&policy->deny, address))
+    unsigned named = network_of(policy, address);
+    if (any_holds(policy->deny.nets, policy->deny.n, address))
         return refuse(ret_why, "denied by its address");
     if (policy->deny_named & named)
         return refuse(ret_why, "denied by its network");
     for (size_t i = 0; i < ARRAY_LEN(bad_ports); i++)
         if (bad_ports[i] == port)
             return refuse(ret_why, "port of another protocol");
-    if (list_holds(&policy->allow, address))
+    if (any_holds(policy->allow.nets, policy->allow.n, address))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(never); i++)
-        if (in_cidr(never[i].cidr, address))
+        if (holds(&policy->never[i], address))
             return refuse(ret_why, never[i].why);
     if (named == 0)
         return refuse(ret_why, "no global unicast address (RFC 4291 §2.5.4)");
