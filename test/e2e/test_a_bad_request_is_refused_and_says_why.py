@@ -76,7 +76,7 @@ def test_pasted_comments_are_named(assay, body):
 
 @pytest.mark.parametrize("body, faults", [
     ({}, {"/assetPath"}),
-    ([], {""}), ("text", {""}), (5, {""}), (None, {""}), (True, {""}),
+    ([], {""}), (b'"text"', {""}), (5, {""}), (None, {""}), (True, {""}),
     ({"assetPath": None}, {"/assetPath"}),
     ({"assetPath": "small.jpg"}, {"/assetPath"}),
     ({"assetPath": {}}, {"/assetPath/location", "/assetPath/path"}),

@@ -30,12 +30,15 @@ def test_validators_are_jailed(assay):
 
 
 def test_validators_that_are_killed_while_they_work_lose_nothing(servers, sink):
-    assay = servers.start("--workers", "2")
+    assay = servers.start("--workers", "0", "--log-level", "warn")
     urls = sink.all()
-    ids = [assay.submit("good.jpg" if i % 2 else "too-wide.jpg", **urls) for i in range(400)]
+    ids = [assay.submit("good.jpg" if i % 2 else "too-wide.jpg", **urls) for i in range(600)]
+    assay.stop()
+    assay.flags += ["--workers", "2"]
+    assay.start()
 
     def ended():
-        return len([a for a in sink.at(urls["onSuccess"]) + sink.at(urls["onFailure"])])
+        return len(sink.at(urls["onSuccess"]) + sink.at(urls["onFailure"]))
 
     killed = 0
     while killed < 8 and ended() < len(ids) - 60:

@@ -105,14 +105,19 @@ def test_flags_win_over_the_environment(servers):
     assert asset["errors"] == {"asset": ["has a height greater than 999px"]}
 
 
+# A quote, a new line, and what ends a line, reorders it or commands a terminal in other alphabets.
+UNSEEN = 'missing "\n\r\\ \x1b[2J \x85 \x9b2J \u2028 \u202e.jpg'
+
+
 def test_the_log_is_one_line_an_event_in_either_format(servers):
     assay = servers.start("--log-format", "json", "--log-level", "debug")
-    assay.ended(assay.submit('missing "\n\\ \u2028.jpg'))
+    assay.ended(assay.submit(UNSEEN))
     assay.stop()
+    assert [json.loads(line)["path"] for line in assay.log().splitlines() if "unreachable" in line] == [UNSEEN]
     for line in assay.log().splitlines():
         assert json.loads(line)["event"], line
     assay = servers.start("--log-format", "logfmt", "--log-level", "debug")
-    assay.ended(assay.submit('missing "\n\\ .jpg'))
+    assay.ended(assay.submit(UNSEEN))
     assay.stop()
     for line in assay.log().splitlines():
         assert "level=" in line and "event=" in line, line
