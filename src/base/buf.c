@@ -120,6 +120,28 @@ static size_t utf8_len(const unsigned char *s, size_t len)
     return overlong_or_surrogate_or_too_high ? 0 : n;
 }
 
+/* Of a well-formed sequence of n bytes: a character that would end or reorder a line, or command a
+ * terminal: C0 and C1 controls, DEL, line and paragraph separators, marks and overrides of direction. */
+static bool is_unseen(const unsigned char *s, size_t n)
+{
+    if (n == 1)
+        return s[0] < 0x20 || s[0] == 0x7f;
+    if (n == 2)
+        return (s[0] == 0xc2 && s[1] < 0xa0) || (s[0] == 0xd8 && s[1] == 0x9c);
+    return n == 3 && s[0] == 0xe2 &&
+           ((s[1] == 0x80 && (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae))) ||
+            (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9));
+}
+
+/* The code point of a well-formed sequence of n < 4 bytes. */
+static unsigned code_point(const unsigned char *s, size_t n)
+{
+    if (n == 1)
+        return s[0];
+    return n == 2 ? (s[0] & 0x1fu) << 6 | (s[1] & 0x3fu)
+                  : (s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
+}
+
 int buf_add_json(struct buf *b, const char *s, size_t len)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -127,8 +149,7 @@ int buf_add_json(struct buf *b, const char *s, size_t len)
     size_t from = 0, i = 0; /* [from, i) is to be copied as it is */
     while (i < len) {
         size_t n = utf8_len(p + i, len - i);
-        bool plain = n > 1 || (n == 1 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\');
-        if (plain && p[i] != 0x7f) {
+        if (n > 0 && !is_unseen(p + i, n) && p[i] != '"' && p[i] != '\\') {
             i += n;
             continue;
         }
@@ -140,8 +161,9 @@ int buf_add_json(struct buf *b, const char *s, size_t len)
         else if (p[i] == '\n')
             (void)buf_adds(b, "\\n");
         else
-            (void)buf_addf(b, "\\u%04x", p[i]);
-        from = ++i;
+            (void)buf_addf(b, "\\u%04x", code_point(p + i, n));
+        i += n > 0 ? n : 1;
+        from = i;
     }
     (void)buf_add(b, s + from, i - from);
     return buf_add(b, "\"", 1) < 0 || b->failed ? -1 : 0;

@@ -60,6 +60,11 @@ static void text_becomes_json_that_cannot_be_broken(void **state)
         { "\xc0\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },
         { "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
         { "\xe2\x82", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },
+        /* NEL and CSI, a line separator, an override of direction; and their harmless neighbours */
+        { "\xc2\x85\xc2\x9b\xc2\xa0", "\"\\u0085\\u009b\xc2\xa0\"" },
+        { "\xe2\x80\xa8\xe2\x80\xae\xe2\x80\xa7\xe2\x80\xaf",
+          "\"\\u2028\\u202e\xe2\x80\xa7\xe2\x80\xaf\"" },
+        { "\xe2\x80\x8f\xe2\x81\xa6\xd8\x9c", "\"\\u200f\\u2066\\u061c\"" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct buf b;
