@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "webhook/policy.h"
 
-enum kind { TEXT, ADDRESS, NUMBER, BYTES, DURATION, SCHEDULE, WORD, SWITCH };
+enum kind { TEXT, ADDRESS, STORE, NETWORKS, NUMBER, BYTES, DURATION, SCHEDULE, WORD, SWITCH };
 
 struct option {
     const char *name; /* without "--"; its variable is ASSAY_ and the name in capitals */
@@ -33,7 +34,7 @@ static const struct option options[] = {
       COMMAND_SERVER | COMMAND_HEALTH, NULL, "address of the HTTP API" },
     { "monitor-listen", false, ADDRESS, FIELD(monitor_listen), NULL, 0, 0, NULL, COMMAND_SERVER,
       "port 5555 of the API's host", "address of the monitor page, or none" },
-    { "store", false, TEXT, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL, COMMAND_SERVER, NULL,
+    { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL, COMMAND_SERVER, NULL,
       "where the queue, the records and the outbox are kept" },
     { "root", false, TEXT, FIELD(root), ".", 0, 0, NULL, COMMAND_SERVER, ". (the current folder)",
       "local asset paths are resolved beneath it, never above" },
@@ -52,10 +53,10 @@ static const struct option options[] = {
       COMMAND_SERVER, NULL, "assets that may wait; beyond it the API answers 503" },
     { "retain", false, DURATION, FIELD(retain_ms), "30d", 1000, 36500 * DAY_MS, NULL,
       COMMAND_SERVER, NULL, "ended assets older than this are pruned (s, min, h, d)" },
-    { "webhook-allow", false, TEXT, FIELD(webhook_allow), "public,private,loopback", 0, 0, NULL,
+    { "webhook-allow", false, NETWORKS, FIELD(webhook_allow), "public,private,loopback", 0, 0, NULL,
       COMMAND_SERVER, NULL, "networks that webhooks may reach, CIDRs too, or none" },
-    { "webhook-deny", false, TEXT, FIELD(webhook_deny), "", 0, 0, NULL, COMMAND_SERVER, "nothing",
-      "networks or CIDRs that they may not; wins over allow" },
+    { "webhook-deny", false, NETWORKS, FIELD(webhook_deny), "", 0, 0, NULL, COMMAND_SERVER,
+      "nothing", "networks or CIDRs that they may not; wins over allow" },
     { "webhook-schedule", false, SCHEDULE, FIELD(webhook_delays_ms), NULL, 0, 0, NULL,
       COMMAND_SERVER, "5s,5min,30min,2h,5h,10h,14h,20h,24h",
       "pauses before a webhook's second attempt, its third, …" },
@@ -146,6 +147,24 @@ static bool is_address(const char *text)
     return port <= 65535 && (bracketed || memchr(text, ':', (size_t)(colon - text)) == NULL);
 }
 
+static const char sqlite_scheme[] = "sqlite:";
+
+static bool is_store(const char *text)
+{
+    size_t len = sizeof(sqlite_scheme) - 1;
+    return strncmp(text, sqlite_scheme, len) == 0 && text[len] != '\0';
+}
+
+static bool is_networks(const char *text)
+{
+    struct policy *policy;
+    struct err err;
+    if (policy_new(text, NULL, &policy, &err) < 0)
+        return err.code != ERR_INVALID;
+    policy_free(policy);
+    return true;
+}
+
 static int parse_schedule(struct config *config, const char *text)
 {
     config->webhook_n_delays = 0;
@@ -171,6 +190,13 @@ static void describe(const struct option *o, struct buf *out)
         break;
     case ADDRESS:
         (void)buf_adds(out, "host:port, as in 127.0.0.1:5001 or [::1]:5001");
+        break;
+    case STORE:
+        (void)buf_addf(out, "%sFILE", sqlite_scheme);
+        break;
+    case NETWORKS:
+        (void)buf_adds(out, "public, private, loopback or addresses as in 10.0.0.0/8, joined by "
+                            "commas, or none");
         break;
     case NUMBER:
         (void)buf_addf(out, "a whole number from %llu to %llu", (unsigned long long)o->least,
@@ -205,6 +231,16 @@ static int parse_value(struct config *config, const struct option *o, const char
         return 0;
     case ADDRESS:
         if (!is_address(text) && !(o->fallback == NULL && strcmp(text, "none") == 0))
+            return -1;
+        memcpy(field, &text, sizeof(text));
+        return 0;
+    case STORE:
+        if (!is_store(text))
+            return -1;
+        memcpy(field, &text, sizeof(text));
+        return 0;
+    case NETWORKS:
+        if (strcmp(text, o->fallback) != 0 && !is_networks(text))
             return -1;
         memcpy(field, &text, sizeof(text));
         return 0;
