@@ -32,25 +32,28 @@ static const struct {
     { IMAGE_ICNS, 4, "icns" },
 };
 
-/* "BM", and behind the file header (14 bytes) the length of a header that some version has. */
+/* "BM" is also how a text may begin. Behind the file header (14 bytes) stands the length of a header that
+ * some version has; or, if that is damaged, the file header's own numbers still make sense. */
 static bool bmp_begins(struct span s)
 {
-    uint32_t header_len = span_le32(s, 14);
+    uint32_t header_len = span_le32(s, 14), reserved = span_le32(s, 6),
+             pixels_at = span_le32(s, 10);
 
-    return span_says(s, 0, "BM") && header_len >= 12 && header_len <= 256;
+    if (!span_says(s, 0, "BM") || !span_has(s, 14, 4))
+        return false;
+    return (header_len >= 12 && header_len <= 256) ||
+           (reserved == 0 && pixels_at >= 26 && pixels_at <= 4096);
 }
 
 /* A directory of pictures: 0, 1 (icon) or 2 (cursor), their number; 16 bytes each. The first entry
- * must have bytes, behind the directory and within the file. */
-static enum image_format icon_kind(const struct media *media)
+ * must have bytes, and they must lie behind the directory. */
+static enum image_format icon_kind(struct span s)
 {
-    struct span s = media_span(media);
     uint16_t kind = span_le16(s, 2), count = span_le16(s, 4);
     uint32_t len = span_le32(s, 14), at = span_le32(s, 18);
 
-    if (!span_has(s, 0, 22) || span_le16(s, 0) != 0 || (kind != 1 && kind != 2) || count == 0)
-        return IMAGE_UNKNOWN;
-    if (len == 0 || at < 6 + 16u * count || at >= media->file_len)
+    if (!span_has(s, 0, 22) || span_le16(s, 0) != 0 || (kind != 1 && kind != 2) || count == 0 ||
+        len == 0 || at < 6 + 16u * count)
         return IMAGE_UNKNOWN;
     return kind == 1 ? IMAGE_ICO : IMAGE_CUR;
 }
@@ -72,7 +75,7 @@ enum image_format format_sniff(const struct media *media)
         return IMAGE_BMP;
     if ((kind = boxes_kind(s)) != IMAGE_UNKNOWN)
         return kind;
-    if ((kind = icon_kind(media)) != IMAGE_UNKNOWN)
+    if ((kind = icon_kind(s)) != IMAGE_UNKNOWN)
         return kind;
     if (pnm_size(s, &size))
         return IMAGE_PNM;

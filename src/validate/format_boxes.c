@@ -67,15 +67,18 @@ static bool brand_is_heif(const uint8_t *brand)
 
 enum image_format boxes_kind(struct span s)
 {
-    bool is_heif = false;
     struct boxes b = { .s = s };
+    bool is_heif = false;
+    uint64_t second;
 
     if (!next_box(&b) || memcmp(b.type, "ftyp", 4) != 0 || b.body.len < 4)
         return IMAGE_UNKNOWN;
     if (span_says(b.body, 0, "crx "))
         return IMAGE_CR3;
-    /* The major brand, its version (no brand), then the compatible ones. */
-    for (uint64_t at = 0; at < 4 * MAX_BRANDS && span_has(b.body, at, 4); at += at ? 4 : 8) {
+    /* The major brand, its version (no brand, except that mif3 has the codec's there), then the
+     * compatible ones. */
+    second = span_says(b.body, 0, "mif3") ? 4 : 8;
+    for (uint64_t at = 0; at < 4 * MAX_BRANDS && span_has(b.body, at, 4); at += at ? 4 : second) {
         if (brand_is_avif(b.body.data + at))
             return IMAGE_AVIF;
         is_heif |= brand_is_heif(b.body.data + at);
@@ -119,6 +122,39 @@ static bool has_property(const struct item_properties *p, unsigned index)
     return false;
 }
 
+/* The "low-overhead" layout of a single picture (mini): flags in 16 bits, then whether the two numbers
+ * behind have 15 bits or 7. */
+static bool mini_size(struct span mini, struct picture_size *ret_size)
+{
+    uint32_t bits = span_be32(mini, 2);
+
+    if (!span_has(mini, 0, 6))
+        return false;
+    if (bits >> 31)
+        *ret_size = (struct picture_size){ (bits >> 16 & 0x7fff) + 1, (bits >> 1 & 0x7fff) + 1 };
+    else
+        *ret_size = (struct picture_size){ (bits >> 24 & 0x7f) + 1, (bits >> 17 & 0x7f) + 1 };
+    return true;
+}
+
+/* Canon's CR3 keeps a TIFF directory with the picture's size in a box of its own. */
+bool cr3_size(struct span s, struct picture_size *ret_size)
+{
+    static const uint8_t canon[16] = { 0x85, 0xc0, 0xb6, 0x87, 0x82, 0x0f, 0x11, 0xe0,
+                                       0x81, 0x11, 0xf4, 0xce, 0x46, 0x2b, 0x6a, 0x48 };
+    struct span moov, directory;
+    struct boxes b;
+
+    if (!find_box(s, "moov", &moov))
+        return false;
+    b = (struct boxes){ .s = moov };
+    while (next_box(&b))
+        if (memcmp(b.type, "uuid", 4) == 0 && span_is(b.body, 0, canon, sizeof(canon)))
+            return find_box(span_part(b.body, 16, b.body.len), "CMT1", &directory) &&
+                   tiff_size(directory, ret_size);
+    return false;
+}
+
 /* The spatial extents (ispe) of the primary item; where it cannot be found, the largest ones. */
 bool heif_size(struct span s, struct picture_size *ret_size)
 {
@@ -128,7 +164,7 @@ bool heif_size(struct span s, struct picture_size *ret_size)
     struct boxes b;
 
     if (!find_box(s, "meta", &meta))
-        return false;
+        return find_box(s, "mini", &meta) && mini_size(meta, ret_size);
     meta = span_part(meta, 4, meta.len); /* version and flags */
     if (!find_box(meta, "iprp", &iprp) || !find_box(iprp, "ipco", &ipco))
         return false;

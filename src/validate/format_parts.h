@@ -22,6 +22,7 @@ bool tiff_size(struct span s, struct picture_size *ret_size);
 /* format_boxes.c: files made of boxes (ISO/IEC 14496-12): HEIF and AVIF, CR3, JPEG 2000, JPEG XL. */
 enum image_format boxes_kind(struct span s);
 bool heif_size(struct span s, struct picture_size *ret_size);
+bool cr3_size(struct span s, struct picture_size *ret_size);
 bool jp2_size(struct span s, struct picture_size *ret_size);
 bool jxl_size(struct span s, struct picture_size *ret_size);
 

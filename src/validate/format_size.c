@@ -182,6 +182,8 @@ static struct picture_size size_of(enum image_format format, struct span s)
     case IMAGE_AVIF:
     case IMAGE_HEIC:
         return heif_size(s, &size) ? size : none;
+    case IMAGE_CR3:
+        return cr3_size(s, &size) ? size : none;
     case IMAGE_JP2:
         return jp2_size(s, &size) ? size : none;
     case IMAGE_JXL:
@@ -196,8 +198,7 @@ static struct picture_size size_of(enum image_format format, struct span s)
         return tga_size(s, &size) ? size : none;
     case IMAGE_UNKNOWN:
     case IMAGE_JPEG:
-    case IMAGE_CR3: /* only inside of its data */
-    case IMAGE_RAF:
+    case IMAGE_RAF: /* only inside of their data */
     case IMAGE_RW2:
         return none;
     }

@@ -95,7 +95,7 @@ static uint64_t svg_root(struct span s)
             at = skip_past(s, at + 2, "?>");
         else if (span_says(s, at, "<!--"))
             at = skip_past(s, at + 4, "-->");
-        else if (span_says(s, at, "<!DOCTYPE"))
+        else if (span_says(s, at, "<!DOCTYPE") && !span_says(s, skip_space(s, at + 9), "html"))
             at = skip_doctype(s, at + 9);
         else if (span_says(s, at, "<"))
             return svg_name_end(s, at + 1);

@@ -16,8 +16,9 @@ static bool header_leaves_no_doubt(const struct media *media)
     uint64_t pixels = (uint64_t)span_le16(s, 12) * span_le16(s, 14);
 
     return span_is(s, 0, "\0\0\2\0\0\0\0\0", 8) && pixels > 0 &&
-           (depth == 16 || depth == 24 || depth == 32) && (span_u8(s, 17) & 0xc0) == 0 &&
-           media->file_len >= HEADER_LEN + pixels * (depth / 8);
+           (depth == 15 || depth == 16 || depth == 24 || depth == 32) &&
+           (span_u8(s, 17) & 0xc0) == 0 &&
+           media->file_len >= HEADER_LEN + pixels * ((depth + 7) / 8);
 }
 
 bool tga_is(const struct media *media)
