@@ -64,6 +64,9 @@ struct http_app {
     /* Answer now with http_reply(), or keep x and do so later from wake(). */
     void (*handle)(void *ctx, struct http_exchange *x, const struct http_request *request);
     void (*wake)(void *ctx);
+    /* All that was readable in this turn of the loop was handled: hand over as one what handle() kept.
+     * NULL: nothing to do. */
+    void (*turn_over)(void *ctx);
     /* Body for an answer that the server itself gives (400, 408, 413, 421, 431, 503 …): append it to
      * body and return its content type. detail is a sentence for the client. */
     const char *(*problem)(int status, const char *detail, struct buf *body);

@@ -265,6 +265,8 @@ static void serve_until_stopped(struct http_loop *loop)
             drain(loop);
         run_ready(loop);
         run_expired(loop);
+        if (loop->server->ops->turn_over)
+            loop->server->ops->turn_over(loop->ctx);
         bury(loop);
     }
 }

@@ -25,6 +25,12 @@ union address {
 
 /* ---- listening ---- */
 
+static bool is_port(const char *text)
+{
+    size_t len = strspn(text, "0123456789");
+    return len > 0 && len <= 5 && text[len] == '\0' && atoi(text) <= 65535;
+}
+
 /* "host:port" or "[host]:port". */
 static int resolve(const char *listen, union address *ret_address, socklen_t *ret_len,
                    struct err *err)
@@ -32,11 +38,12 @@ static int resolve(const char *listen, union address *ret_address, socklen_t *re
     char host[256];
     const char *colon = strrchr(listen, ':');
     size_t len = colon ? (size_t)(colon - listen) : 0;
-    if (len == 0 || len >= sizeof(host))
+    if (len == 0 || len >= sizeof(host) || !is_port(colon + 1))
         return err_set(err, ERR_INVALID, "'%s' is not host:port", listen);
     bool brackets = listen[0] == '[' && listen[len - 1] == ']';
     (void)snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), listen + brackets);
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+    struct addrinfo hints = { .ai_family = brackets ? AF_INET6 : AF_UNSPEC,
+                              .ai_socktype = SOCK_STREAM,
                               .ai_flags =
                                   AI_PASSIVE | AI_NUMERICSERV | (brackets ? AI_NUMERICHOST : 0) };
     struct addrinfo *found;

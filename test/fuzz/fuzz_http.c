@@ -10,7 +10,20 @@
 #include "http/reader.h"
 
 #ifdef HAVE_LLHTTP
+/* Its methods have the names of ours. */
+#define HTTP_GET LLHTTP_GET
+#define HTTP_HEAD LLHTTP_HEAD
+#define HTTP_POST LLHTTP_POST
+#define HTTP_PUT LLHTTP_PUT
+#define HTTP_DELETE LLHTTP_DELETE
+#define HTTP_OPTIONS LLHTTP_OPTIONS
 #include <llhttp.h>
+#undef HTTP_GET
+#undef HTTP_HEAD
+#undef HTTP_POST
+#undef HTTP_PUT
+#undef HTTP_DELETE
+#undef HTTP_OPTIONS
 #endif
 
 enum { MAX_BODY = 4096, REQUESTS_MAX = 64, FIRST_CAP = 16, WHOLE = INT32_MAX };
