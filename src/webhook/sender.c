@@ -225,6 +225,13 @@ static void take_lease(struct sender *s, int64_t now_ms)
     }
 }
 
+/* The store did not take a result: the event is sent again when its lease is over, at least once. */
+static void log_lost(const struct event *event)
+{
+    const char *word = event_word(event->notify);
+    log_warn("webhook_result_lost", LOG_S("asset", event->asset_id), LOG_S("event", word));
+}
+
 static void take_answers(struct sender *s, int64_t now_ms)
 {
     struct mail *mail = mailbox_take(&s->box), *next;
@@ -236,9 +243,8 @@ static void take_answers(struct sender *s, int64_t now_ms)
             continue;
         }
         struct attempt *attempt = MAIL_ENTRY(step, struct attempt, step);
-        if (step->result != STEP_DONE) /* sent again when its lease is over: at least once */
-            log_warn("webhook_result_lost", LOG_S("asset", attempt->event->asset_id),
-                     LOG_S("event", event_word(attempt->event->notify)));
+        if (step->result != STEP_DONE)
+            log_lost(attempt->event);
         attempt_free(s, attempt);
     }
 }

@@ -188,6 +188,19 @@ static void a_store_that_fails_for_a_while_gets_the_result_later(void **state)
     rig_down(&rig);
 }
 
+static void results_that_are_lost_stop_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, "loopback", false);
+    rig.script->forgetful = true; /* no sender yet: no lock */
+    for (int i = 0; i < 20; i++)
+        (void)add(&rig, "127.0.0.1", "/200");
+    rig_send(&rig, (struct sender_config){ .window = 2, .total_timeout_ms = 5000 });
+    assert_true(receiver_wait(rig.receiver, 20)); /* more than it could hold, had it kept those */
+    rig_down(&rig);
+}
+
 /* What it still holds then is left to the store, and never freed: only seen without LeakSanitizer. */
 static void a_store_that_never_answers_does_not_stop_the_end(void **state)
 {
@@ -328,6 +341,7 @@ int main(void)
         cmocka_unit_test(after_the_grace_transfers_are_given_back),
         cmocka_unit_test(an_idle_sender_stops_at_once),
         cmocka_unit_test(a_store_that_fails_for_a_while_gets_the_result_later),
+        cmocka_unit_test(results_that_are_lost_stop_nothing),
         cmocka_unit_test(a_store_that_never_answers_does_not_stop_the_end),
         cmocka_unit_test(over_a_real_store_started_comes_before_the_ending),
     };

@@ -39,10 +39,11 @@ struct script {
     struct scripted events[MAX_EVENTS];
     size_t n_events;
     struct step_delivered results[MAX_EVENTS]; /* in the order in which they were reported */
-    size_t n_results;
+    size_t n_results, n_lost;
     unsigned most_leased, leased;
     int64_t lease_ms;
-    bool broken; /* every batch fails */
+    bool broken;    /* every batch fails */
+    bool forgetful; /* no result is taken */
 };
 
 static inline void script_lease(struct script *s, struct step_lease *lease, struct step *step,
@@ -88,9 +89,11 @@ static inline void script_deliver(struct script *s, const struct step_delivered 
                                   struct step *step)
 {
     struct scripted *e = &s->events[d->key];
-    step->result = e->lease_until_ms ? STEP_DONE : STEP_LOST;
-    if (step->result == STEP_LOST)
+    step->result = e->lease_until_ms && !s->forgetful ? STEP_DONE : STEP_LOST;
+    if (step->result == STEP_LOST) {
+        s->n_lost++;
         return;
+    }
     e->lease_until_ms = 0;
     e->over = d->state != EVENT_PENDING;
     e->due_ms = d->next_ms;

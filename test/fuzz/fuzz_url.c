@@ -1,0 +1,48 @@
+/* The rule for URLs must not read beyond its input, and what it calls valid must mean the same to
+ * libcurl, which will send there: set by curl_url(), with the same origin. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "webhook/judge.h"
+#include "webhook/policy.h"
+#include "webhook/url.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static struct policy *everywhere(void)
+{
+    static struct policy *policy; /* all IPv4 and IPv6 addresses; only ports are refused */
+    struct err err;
+    if (!policy && policy_new("public,private,loopback,0.0.0.0/0,::/0", NULL, &policy, &err) < 0)
+        abort();
+    return policy;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    const char *why = NULL;
+    bool valid = url_is_valid((const char *)data, len, &why);
+    if (!why || valid != (strcmp(why, "ok") == 0))
+        abort();
+    if (!valid)
+        return 0;
+    if (len > URL_MAX_LEN || memchr(data, '\0', len))
+        abort();
+    char url[URL_MAX_LEN + 1], origin[URL_ORIGIN_LEN], again[URL_ORIGIN_LEN];
+    struct sockaddr_storage address;
+    memcpy(url, data, len);
+    url[len] = '\0';
+    url_origin(url, origin);
+    if (!url_is_valid(origin, strlen(origin), &why)) /* an origin is a URL, and its own origin */
+        abort();
+    url_origin(origin, again);
+    if (strcmp(origin, again) != 0)
+        abort();
+    (void)url_literal_address(url, &address);
+    enum url_state state = judge_url(everywhere(), url, &why);
+    if (state != URL_VALID && state != URL_DISALLOWED)
+        abort();
+    return 0;
+}
