@@ -264,6 +264,8 @@ static void serve_until_stopped(struct http_loop *loop)
         if (!loop->draining && atomic_load(&loop->server->draining))
             drain(loop);
         run_ready(loop);
+        if (loop->server->ops->turn_over)
+            loop->server->ops->turn_over(loop->ctx);
         run_expired(loop);
         if (loop->server->ops->turn_over)
             loop->server->ops->turn_over(loop->ctx);

@@ -38,7 +38,7 @@ enum { PATIENCE_MS = 10000, KEPT_MAX = 64, BIG = 8 * 1024 * 1024 };
 /* ---- the application: what it does depends on the path ---- */
 
 struct app {
-    atomic_int wake_fd, started, stopped, app_data_dirty;
+    atomic_int wake_fd, started, stopped, app_data_dirty, turns, answer_at_turn_over;
     bool fail_start;
     char *big;
     sem_t kept_one;
@@ -48,15 +48,15 @@ struct app {
 
 static int app_thread_start(void *arg, void **ret_ctx, int *ret_wake_fd, struct err *err)
 {
-    struct app *app = arg;
-    if (app->fail_start)
+    struct app *a = arg;
+    if (a->fail_start)
         return err_set(err, ERR_IO, "no luck");
     *ret_wake_fd = -1;
-    if (atomic_fetch_add(&app->started, 1) == 0) {
+    if (atomic_fetch_add(&a->started, 1) == 0) {
         *ret_wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        atomic_store(&app->wake_fd, *ret_wake_fd);
+        atomic_store(&a->wake_fd, *ret_wake_fd);
     }
-    *ret_ctx = app;
+    *ret_ctx = a;
     return 0;
 }
 
@@ -76,22 +76,22 @@ static void answer(struct http_exchange *x, int status, const char *body)
 
 static void app_handle(void *ctx, struct http_exchange *x, const struct http_request *request)
 {
-    struct app *app = ctx;
+    struct app *a = ctx;
     char *data = http_app_data(x);
     for (int i = 0; i < HTTP_APP_DATA; i++)
         if (data[i] != 0)
-            atomic_store(&app->app_data_dirty, 1);
+            atomic_store(&a->app_data_dirty, 1);
     memset(data, 0xff, HTTP_APP_DATA);
     struct http_response response = { .status = 200, .content_type = "text/plain" };
     if (http_slice_is(request->path, "/keep")) {
-        app->kept[app->n_kept++] = x;
-        sem_post(&app->kept_one);
+        a->kept[a->n_kept++] = x;
+        sem_post(&a->kept_one);
     } else if (http_slice_is(request->path, "/echo")) {
         response.body = request->body.data;
         response.body_len = request->body.len;
         http_reply(x, &response);
     } else if (http_slice_is(request->path, "/big")) {
-        response.body = app->big;
+        response.body = a->big;
         response.body_len = BIG;
         http_reply(x, &response);
     } else if (http_slice_is(request->path, "/none")) {
@@ -106,15 +106,19 @@ static void app_handle(void *ctx, struct http_exchange *x, const struct http_req
     }
 }
 
-/* Answer all that is kept. */
+static void answer_kept(struct app *a)
+{
+    for (size_t i = 0; i < a->n_kept; i++)
+        answer(a->kept[i], 202, "kept");
+    a->n_kept = 0;
+}
+
 static void app_wake(void *ctx)
 {
-    struct app *app = ctx;
+    struct app *a = ctx;
     uint64_t ignored;
-    (void)!read(atomic_load(&app->wake_fd), &ignored, sizeof(ignored));
-    for (size_t i = 0; i < app->n_kept; i++)
-        answer(app->kept[i], 202, "kept");
-    app->n_kept = 0;
+    (void)!read(atomic_load(&a->wake_fd), &ignored, sizeof(ignored));
+    answer_kept(a);
 }
 
 static const char *app_problem(int status, const char *detail, struct buf *body)
@@ -124,8 +128,22 @@ static const char *app_problem(int status, const char *detail, struct buf *body)
     return "text/plain";
 }
 
-static const struct http_app ops = { app_thread_start, app_thread_stop, app_handle, app_wake,
-                                     app_problem };
+static void app_turn_over(void *ctx)
+{
+    struct app *a = ctx;
+    atomic_fetch_add(&a->turns, 1);
+    if (atomic_load(&a->answer_at_turn_over))
+        answer_kept(a);
+}
+
+static const struct http_app ops = {
+    .thread_start = app_thread_start,
+    .thread_stop = app_thread_stop,
+    .handle = app_handle,
+    .wake = app_wake,
+    .turn_over = app_turn_over,
+    .problem = app_problem,
+};
 
 /* ---- the server under test ---- */
 
@@ -357,6 +375,19 @@ static void answers_pipelined_requests_in_order(void **state)
     assert_int_equal(stats().requests, 3); /* what is behind a kept request waits */
     wake_app();
     expect(fd, KEPT "HTTP/1.1 200 OK\r\n" ANSWER("cd", 2) HELLO);
+    (void)close(fd);
+}
+
+/* The application hands over all that it kept in a turn at once. */
+static void tells_when_a_turn_is_over(void **state)
+{
+    (void)state;
+    start();
+    atomic_store(&app.answer_at_turn_over, 1);
+    int fd = client();
+    send_text(fd, GET("/keep") GET("/keep") GET("/"));
+    expect(fd, KEPT KEPT HELLO);
+    assert_true(atomic_load(&app.turns) >= 3);
     (void)close(fd);
 }
 
@@ -883,6 +914,7 @@ int main(void)
         TEST(answers_with_what_the_status_allows),
         TEST(closes_when_the_client_asks_for_it),
         TEST(answers_pipelined_requests_in_order),
+        TEST(tells_when_a_turn_is_over),
         TEST(takes_a_request_byte_by_byte),
         TEST(takes_a_thousand_requests_of_a_connection),
         TEST(takes_large_bodies_and_gives_large_answers),
