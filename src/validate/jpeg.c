@@ -543,7 +543,7 @@ static bool next_marker(struct walk *w, uint8_t *ret_marker)
         *ret_marker = media->data[w->at++];
         if (*ret_marker == 0)
             continue;
-        if (w->scans && junk > MOST_JUNK)
+        if (w->scans && junk > MOST_JUNK && !w->damaged && !w->unsupported)
             report(w, FINDING_CORRUPT, from, "%zu bytes between two segments", junk);
         return true;
     }
@@ -585,6 +585,8 @@ static int walk_segments(struct walk *w, struct err *err)
             }
             return 0;
         }
+        if (w->scans && (w->damaged || w->unsupported))
+            continue; /* among picture data that are not read any more: is there an end? */
         if (marker == M_TEM || (marker >= M_RST0 && marker <= M_RST7))
             continue;
         if (marker == M_SOI) {

@@ -14,7 +14,8 @@
 enum { LEFT_OVER_LAST = 8, LEFT_OVER_INNER = 1 };
 
 /* The bytes from data[at] to the next marker into scratch, FF 00 as FF. What is behind them there does
- * not matter: a block that reaches into it ends early, whatever it reads. Returns where the marker's FF is, or len. */
+ * not matter: a block that reaches into it ends early, whatever it reads.
+ * Returns where the marker's FF is, or len. */
 static size_t unstuff(const uint8_t *data, size_t len, size_t at, uint8_t *scratch,
                       struct jpeg_segment *seg)
 {

@@ -91,6 +91,7 @@ static __attribute__((unused)) struct bytes oracle_progressive(struct bytes in)
     if (setjmp(errors.fatal)) {
         jpeg_destroy_decompress(&from);
         jpeg_destroy_compress(&to);
+        free(out);
         return (struct bytes){ NULL, 0 };
     }
     jpeg_mem_src(&from, in.data, in.len);
@@ -105,6 +106,94 @@ static __attribute__((unused)) struct bytes oracle_progressive(struct bytes in)
     jpeg_destroy_compress(&to);
     jpeg_destroy_decompress(&from);
     return (struct bytes){ out, out_len };
+}
+
+/* A picture that libjpeg writes; what is 0 takes its usual value. */
+struct recipe {
+    unsigned width, height;
+    unsigned components; /* 0: 3 (YCbCr); 1 grey, 4 CMYK as Adobe's */
+    unsigned h, v;       /* sampling of the first component, 0: 1 */
+    unsigned quality;    /* 0: 80 */
+    unsigned restart;    /* MCUs */
+    bool progressive, optimize, arithmetic, no_adobe, rgb;
+};
+
+/* Neighbouring pixels are alike, with an edge here and there: something that compresses like a photo. */
+static __attribute__((unused)) uint8_t recipe_sample(unsigned x, unsigned y, unsigned c)
+{
+    uint32_t noise = (x * 2654435761u) ^ (y * 2246822519u) ^ (c * 3266489917u);
+    noise ^= noise >> 15;
+    unsigned slope = x * (2 + c) + y * 3, step = (x / 23 + y / 17) % 5 * 20;
+    return (uint8_t)(40 + slope % 100 + step + (noise & 7));
+}
+
+static __attribute__((unused)) struct bytes make_jpeg(const struct recipe *r)
+{
+    struct jpeg_compress_struct cinfo;
+    struct oracle_errors errors;
+    unsigned char *out = NULL;
+    unsigned long out_len = 0;
+    unsigned components = r->components ? r->components : 3;
+    static uint8_t row[65536 * 4];
+    cinfo.err = oracle_errors(&errors);
+    jpeg_create_compress(&cinfo);
+    if (setjmp(errors.fatal)) {
+        jpeg_destroy_compress(&cinfo);
+        free(out);
+        return (struct bytes){ NULL, 0 };
+    }
+    jpeg_mem_dest(&cinfo, &out, &out_len);
+    cinfo.image_width = r->width;
+    cinfo.image_height = r->height;
+    cinfo.input_components = (int)components;
+    cinfo.in_color_space = components == 1 ? JCS_GRAYSCALE : components == 4 ? JCS_CMYK : JCS_RGB;
+    jpeg_set_defaults(&cinfo);
+    if (r->rgb)
+        jpeg_set_colorspace(&cinfo, JCS_RGB);
+    jpeg_set_quality(&cinfo, r->quality ? (int)r->quality : 80, TRUE);
+    for (unsigned c = 0; c < components; c++)
+        cinfo.comp_info[c].h_samp_factor = cinfo.comp_info[c].v_samp_factor = 1;
+    cinfo.comp_info[0].h_samp_factor = r->h ? (int)r->h : 1;
+    cinfo.comp_info[0].v_samp_factor = r->v ? (int)r->v : 1;
+    cinfo.restart_interval = r->restart;
+    cinfo.optimize_coding = r->optimize;
+    cinfo.arith_code = r->arithmetic;
+    if (r->no_adobe)
+        cinfo.write_Adobe_marker = FALSE;
+    if (r->progressive)
+        jpeg_simple_progression(&cinfo);
+    jpeg_start_compress(&cinfo, TRUE);
+    while (cinfo.next_scanline < cinfo.image_height) {
+        for (unsigned i = 0; i < r->width * components; i++)
+            row[i] = recipe_sample(i / components, cinfo.next_scanline, i % components);
+        JSAMPROW from = row;
+        (void)jpeg_write_scanlines(&cinfo, &from, 1);
+    }
+    jpeg_finish_compress(&cinfo);
+    jpeg_destroy_compress(&cinfo);
+    return (struct bytes){ out, out_len };
+}
+
+/* The errors and warnings of a verdict in the order of their codes, joined by spaces. */
+static __attribute__((unused)) const char *findings_text(const struct verdict *verdict)
+{
+    static char text[512];
+    text[0] = '\0';
+    for (int code = 0; code < FINDING_COUNT; code++)
+        if (verdict_has(verdict, (enum finding_code)code)) {
+            (void)strcat(text, *text ? " " : "");
+            (void)strcat(text, finding_name((enum finding_code)code));
+        }
+    return text;
+}
+
+static __attribute__((unused)) const struct finding *finding_of(const struct verdict *verdict,
+                                                                enum finding_code code)
+{
+    for (uint32_t i = 0; i < verdict->finding_count; i++)
+        if (verdict->findings[i].code == code)
+            return &verdict->findings[i];
+    return NULL;
 }
 
 /* The check with limits, over data alone. */
