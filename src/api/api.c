@@ -18,8 +18,9 @@ static const char json_type[] = "application/json";
 /* One HTTP thread's own. */
 struct api_thread {
     const struct api *api;
-    struct mailbox box; /* answered steps */
-    struct buf body;    /* of the answer being made */
+    struct mailbox box;        /* answered steps */
+    struct step *first, *last; /* to be submitted when the turn is over, joined by mail.next */
+    struct buf body;           /* of the answer being made */
 };
 
 /* A request whose step is with the store thread; lives in the exchange. */
@@ -53,6 +54,26 @@ static void thread_stop(void *ctx)
     mailbox_release(&t->box);
     buf_release(&t->body);
     free(t);
+}
+
+/* One lock and one wake-up of the store thread a turn, and what arrived together is committed together:
+ * submitted one by one, the first would be a commit of its own that the others wait for. */
+static void submit_later(struct api_thread *t, struct step *step)
+{
+    step->mail.next = NULL;
+    if (t->first)
+        t->last->mail.next = &step->mail;
+    else
+        t->first = step;
+    t->last = step;
+}
+
+static void turn_over(void *ctx)
+{
+    struct api_thread *t = ctx;
+    if (t->first)
+        service_submit(t->api->service, t->first, t->last);
+    t->first = t->last = NULL;
 }
 
 /* Answer with what is in t->body. fields may be NULL. */
@@ -143,7 +164,7 @@ static void post_asset(struct api_thread *t, struct http_exchange *x,
         p->step.u.put.notifications[i] =
             (struct notification){ .url = url, .state = judge_url(t->api->policy, url, NULL) };
     }
-    service_submit(t->api->service, &p->step, &p->step);
+    submit_later(t, &p->step);
 }
 
 static void accepted(struct api_thread *t, struct http_exchange *x, const char *id)
@@ -315,7 +336,7 @@ static void retry_asset(struct api_thread *t, struct http_exchange *x, const cha
     p->step.u.retry.id = p->id;
     for (int i = 0; i < NOTIFY_COUNT; i++)
         p->step.u.retry.url_states[i] = judge_url(t->api->policy, asset.deliveries[i].url, NULL);
-    service_submit(t->api->service, &p->step, &p->step);
+    submit_later(t, &p->step);
 }
 
 static void retry_answered(struct api_thread *t, struct pending *p)
@@ -466,4 +487,5 @@ const struct http_app api_http = { .thread_start = thread_start,
                                    .thread_stop = thread_stop,
                                    .handle = handle,
                                    .wake = wake,
+                                   .turn_over = turn_over,
                                    .problem = problem_of_server };
