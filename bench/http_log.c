@@ -16,7 +16,8 @@ struct log {
 /* One HTTP thread's own. */
 struct log_client {
     struct log *log;
-    struct mailbox box; /* appended ones */
+    struct mailbox box;        /* appended ones */
+    struct mail *first, *last; /* to be appended, handed over when the turn is over */
 };
 
 /* A request that waits for the disk; lives in its exchange. */
@@ -110,7 +111,19 @@ static void handle(void *ctx, struct http_exchange *x, const struct http_request
     }
     struct entry *e = http_app_data(x);
     *e = (struct entry){ .client = client, .x = x, .body = request->body };
-    mailbox_post(&client->log->box, &e->mail, &e->mail);
+    if (client->first)
+        client->last->next = &e->mail;
+    else
+        client->first = &e->mail;
+    client->last = &e->mail;
+}
+
+static void turn_over(void *ctx)
+{
+    struct log_client *client = ctx;
+    if (client->first)
+        mailbox_post(&client->log->box, client->first, client->last);
+    client->first = client->last = NULL;
 }
 
 static void wake(void *ctx)
@@ -127,6 +140,7 @@ static const struct http_app app = { .thread_start = thread_start,
                                      .thread_stop = thread_stop,
                                      .handle = handle,
                                      .wake = wake,
+                                     .turn_over = turn_over,
                                      .problem = acceptor_problem };
 
 int main(int argc, char *argv[])
