@@ -1,6 +1,6 @@
 #!/bin/bash
 # lint.sh: everything about the text of the code. Gates: format, include directions, file length,
-# clang-tidy, shellcheck. A report only: gcc -fanalyzer. A tool that is absent is said and skipped;
+# clang-tidy, shellcheck. Reports only: clang-analyzer and gcc -fanalyzer. A tool that is absent is said and skipped;
 # in CI (CI=true) that is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -36,14 +36,17 @@ short_files()
     [ -z "$long" ] || { echo "$long: more than 700 lines: one idea in each file"; return 1; }
 }
 
-# Each source by itself, two at a time, with the flags that `make` compiles it with.
+# Each source by itself (several in one go confuse clang-tidy 14), with the flags of `make`.
 tidy()
 {
     local flags
     flags=$(make -s --no-print-directory MODE=debug print-cflags)
-    # shellcheck disable=SC2086 # a list of flags
     printf '%s\n' "${sources[@]}" |
-        xargs -P 2 -n 1 sh -c 'flags=$1; shift; clang-tidy --quiet "$@" -- $flags 2>/dev/null' tidy "$flags"
+        xargs -P "$(nproc)" -n 1 sh -c 'flags=$1; shift; clang-tidy --quiet "$@" -- $flags' tidy "$flags" \
+            >build/tidy.txt 2>/dev/null
+    echo "report  clang-analyzer: $(grep -c 'warning:.*\[clang-analyzer' build/tidy.txt) remarks in build/tidy.txt"
+    grep -A3 ' error: ' build/tidy.txt
+    ! grep -q ' error: ' build/tidy.txt
 }
 
 analyzer()
@@ -51,7 +54,7 @@ analyzer()
     local flags
     flags=$(make -s --no-print-directory CC=gcc MODE=debug print-cflags)
     printf '%s\n' "${sources[@]}" |
-        xargs -P 2 -n 1 sh -c 'flags=$1; shift; gcc $flags -Wno-error -fanalyzer -c "$@" -o /dev/null' analyzer "$flags" \
+        xargs -P "$(nproc)" -n 1 sh -c 'flags=$1; shift; gcc $flags -Wno-error -fanalyzer -c "$@" -o /dev/null' analyzer "$flags" \
             >build/analyzer.txt 2>&1
     echo "report  gcc -fanalyzer: $(grep -c 'warning:' build/analyzer.txt) remarks in build/analyzer.txt"
 }
