@@ -1,5 +1,6 @@
+/* link-if: libllhttp */
 /* fuzz_http: the reader of requests must say the same of a connection's bytes however they are split,
- * and, where llhttp is installed (-DHAVE_LLHTTP), frame every request that it accepts as llhttp does:
+ * and, where llhttp is installed, frame every request that it accepts as llhttp does:
  * two readers that disagree on where a request ends is how requests are smuggled. */
 #include <assert.h>
 #include <stdint.h>
@@ -9,6 +10,9 @@
 
 #include "http/reader.h"
 
+#if __has_include(<llhttp.h>) && !defined(HAVE_LLHTTP)
+#define HAVE_LLHTTP
+#endif
 #ifdef HAVE_LLHTTP
 /* Its methods have the names of ours. */
 #define HTTP_GET LLHTTP_GET
