@@ -126,6 +126,32 @@ static void retry_after_is_obeyed(void **state)
     rig_down(&rig);
 }
 
+static void retry_after_of_an_informational_answer_means_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, "loopback", false);
+    (void)add(&rig, "127.0.0.1", "/early");
+    int64_t now_ms = clock_wall_ms();
+    rig_send(&rig, (struct sender_config){ 0 });
+    wait_results(&rig, 1);
+    assert_true(result(&rig, 0).next_ms - now_ms < 9000);
+    rig_down(&rig);
+}
+
+static void endless_answers_are_cut_long_before_their_time(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, "loopback", false);
+    (void)add(&rig, "127.0.0.1", "/endless");
+    (void)add(&rig, "127.0.0.1", "/continue");
+    rig_send(&rig, (struct sender_config){
+                       .delays_ms = { 3600 * 1000 }, .n_delays = 1, .total_timeout_ms = 120000 });
+    wait_results(&rig, 2);
+    rig_down(&rig);
+}
+
 static void what_fails_is_tried_again_then_dead(void **state)
 {
     (void)state;
@@ -285,6 +311,8 @@ int main(void)
         cmocka_unit_test(a_request_is_what_the_contract_says),
         cmocka_unit_test(every_answer_has_its_result),
         cmocka_unit_test(retry_after_is_obeyed),
+        cmocka_unit_test(retry_after_of_an_informational_answer_means_nothing),
+        cmocka_unit_test(endless_answers_are_cut_long_before_their_time),
         cmocka_unit_test(what_fails_is_tried_again_then_dead),
         cmocka_unit_test(what_succeeds_later_is_delivered_with_the_same_id),
         cmocka_unit_test(closed_ports_and_unknown_names_are_told_apart),
