@@ -21,7 +21,7 @@ enum {
     MOST_BLOCKS = 8 * 1024 * 1024,
     /* How often each block may be looked at, and all together; the real files with the most scans
      * need 20. The time of a check is bounded by this and by the bytes of the file. */
-    MOST_PASSES = 256,
+    MOST_PASSES = 128,
     MOST_VISITS = 64 * 1024 * 1024,
     /* Bytes between two segments once picture data came: more is a part of a scan gone astray. */
     MOST_JUNK = 8,

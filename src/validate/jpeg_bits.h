@@ -93,10 +93,13 @@ static inline enum jpeg_fault jpeg_dc_difference(struct bits *b, const struct jp
     return JPEG_OK;
 }
 
-/* A fault at seg->bit, or rather the end of the data: what was read in the padding says nothing. */
+/* A fault at seg->bit; or rather the end of the data, if the code there may lie beyond it: what was read
+ * in the padding says nothing. */
 static inline enum jpeg_fault jpeg_fault_at(const struct jpeg_segment *seg, enum jpeg_fault fault)
 {
-    uint64_t needed = seg->bit + (fault == JPEG_DC_RANGE ? 0 : 16); /* the longest code */
+    bool in_code =
+        fault == JPEG_BAD_CODE || fault == JPEG_BAD_SYMBOL || fault == JPEG_INDEX_OVERRUN;
+    uint64_t needed = seg->bit + (in_code ? 16 : 0); /* the longest code */
     return needed > seg->len * 8 ? JPEG_ENDS_EARLY : fault;
 }
 #endif

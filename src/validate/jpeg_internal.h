@@ -20,7 +20,8 @@ enum {
     JPEG_COMPONENTS = 4,  /* most that are supported; the frame header could say 255 */
     JPEG_TABLES = 4,      /* destinations 0 … 3 (§B.2.4) */
     JPEG_MCU_BLOCKS = 10, /* §B.2.3: the most blocks in an MCU of an interleaved scan */
-    JPEG_PAD = 512,       /* readable bytes behind entropy-coded data: more than a block can take */
+    JPEG_BULK = 16, /* so many blocks of an end-of-band run cost as much as one that has codes */
+    JPEG_PAD = 512, /* readable bytes behind entropy-coded data: more than a block can take */
 };
 
 /* Marker codes, Table B.1. */

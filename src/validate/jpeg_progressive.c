@@ -154,65 +154,69 @@ static inline uint64_t nth_bit_portable(uint64_t set, unsigned n)
     return set & -set;
 }
 
-/* §G.1.2.3, figure G.7: every coefficient that is nonzero already is followed by a correction bit when
- * it is passed. All coefficients between two symbols are passed at once: they are the zeros that the
- * run counts and the nonzero ones among them. */
+/* The band of one block (§G.1.2.3, figure G.7). Every coefficient that was nonzero before this scan is
+ * followed by a correction bit when it is passed. All coefficients between two symbols are passed at
+ * once: they are the zeros that the run counts, and the nonzero ones among them. */
+static inline __attribute__((always_inline)) enum jpeg_fault
+refine_block(const struct jpeg_codes *codes, const struct jpeg_segment *seg, uint64_t band,
+             uint64_t *nonzero, uint64_t *bit, uint32_t *eob, nth_bit *nth)
+{
+    const uint64_t history = *nonzero & band;
+    uint64_t left = band;
+    while (left) {
+        uint64_t bits = peek(seg, *bit);
+        unsigned symbol, length = jpeg_code(codes, bits, &symbol);
+        if (UNLIKELY(!length))
+            return JPEG_BAD_CODE;
+        unsigned run = symbol >> 4, size = symbol & 15;
+        if (!size && run < 15) { /* EOBn: the rest of this block, and of others behind it */
+            *bit += length + run + (unsigned)__builtin_popcountll(left & history);
+            *eob = run ? (1u << run) + (uint32_t)(bits << length >> (64 - run)) - 1 : 0;
+            return JPEG_OK;
+        }
+        if (UNLIKELY(size > 1))
+            return JPEG_BAD_SYMBOL;
+        /* The coefficient that the symbol is about; all before it are passed. */
+        uint64_t target = nth(left & ~history, run);
+        if (UNLIKELY(!target))
+            return JPEG_INDEX_OVERRUN;
+        uint64_t passed = left & (target - 1);
+        *bit += length + size + (unsigned)__builtin_popcountll(passed) - run;
+        left &= ~(passed | target);
+        *nonzero |= size ? target : 0;
+    }
+    return JPEG_OK;
+}
+
 static inline __attribute__((always_inline)) enum jpeg_fault
 refine(struct jpeg_scan *scan, struct jpeg_segment *seg, uint64_t mcus, nth_bit *nth)
 {
     const uint64_t band = (~0ull >> (63 - scan->se)) & (~0ull << scan->ss);
     uint64_t *mask = scan->comp[0]->nonzero + scan->done;
-    const uint64_t have = seg->len * 8;
     enum jpeg_fault fault = JPEG_OK;
+    uint64_t at = 0, bit = 0;
     uint32_t eob = 0;
-    uint64_t bit = 0, at;
     scan->in_dc = false;
-    for (at = 0; at < mcus; at++) {
-        uint64_t history = mask[at] & band, left = band;
-        while (left && !eob) {
-            uint64_t bits = peek(seg, bit);
-            unsigned symbol, length = jpeg_code(&scan->refine, bits, &symbol);
-            if (UNLIKELY(!length)) {
-                fault = JPEG_BAD_CODE;
-                goto stop;
-            }
-            unsigned run = symbol >> 4, size = symbol & 15;
-            if (!size && run < 15) {
-                bit += length + run;
-                eob = run ? (1u << run) + (uint32_t)(bits << length >> (64 - run)) : 1;
-                break;
-            }
-            if (UNLIKELY(size > 1)) {
-                fault = JPEG_BAD_SYMBOL;
-                goto stop;
-            }
-            /* The coefficient that the symbol is about; all before it are passed. */
-            uint64_t target = nth(left & ~history, run);
-            if (UNLIKELY(!target)) {
-                fault = JPEG_INDEX_OVERRUN;
-                goto stop;
-            }
-            uint64_t passed = left & (target - 1);
-            bit += length + size + (unsigned)__builtin_popcountll(passed) - run;
-            left &= ~(passed | target);
-            mask[at] |= size ? target : 0;
-        }
+    while (at < mcus && fault == JPEG_OK) {
+        uint64_t count = 1;
         if (eob) {
-            bit += (unsigned)__builtin_popcountll(left & history);
-            eob--;
+            count = eob < mcus - at ? eob : mcus - at;
+            for (uint64_t i = 0; i < count; i++)
+                bit += (unsigned)__builtin_popcountll(mask[at + i] & band);
+            eob -= (uint32_t)count;
+        } else {
+            fault = refine_block(&scan->refine, seg, band, &mask[at], &bit, &eob, nth);
         }
-        if (UNLIKELY(bit > have)) {
+        scan->visits += 1 + count / JPEG_BULK;
+        if (UNLIKELY(bit > seg->len * 8))
             fault = JPEG_ENDS_EARLY;
-            goto stop;
-        }
+        at += fault == JPEG_OK ? count : 0;
     }
-    if (eob)
+    if (eob && fault == JPEG_OK)
         fault = JPEG_RUN_OVERRUN;
-stop:
     scan->done += at;
-    scan->visits += at;
-    seg->bit = bit;
     scan->comp_at = 0;
+    seg->bit = bit;
     return fault == JPEG_OK ? fault : jpeg_fault_at(seg, fault);
 }
 
