@@ -172,8 +172,15 @@ static void prune(struct server *s)
         log_info("pruned", LOG_I("assets", pruned));
 }
 
-/* Until SIGTERM or SIGINT. */
-static void run(struct server *s, int signal_fd)
+/* Our only child is the zygote, without which no file can be judged any more. */
+static bool is_zygote_death(const struct signalfd_siginfo *info)
+{
+    return info->ssi_signo == SIGCHLD && info->ssi_code != CLD_STOPPED &&
+           info->ssi_code != CLD_CONTINUED;
+}
+
+/* Until SIGTERM or SIGINT: EXIT_OK; or until it makes no sense to go on: EXIT_FAULT. */
+static int run(struct server *s, int signal_fd)
 {
     int64_t housekeeping_ms = clock_mono_ms();
     for (;;) {
@@ -181,9 +188,16 @@ static void run(struct server *s, int signal_fd)
         struct pollfd p = { .fd = signal_fd, .events = POLLIN };
         if (poll(&p, 1, wait_ms > 0 ? (int)wait_ms : 0) > 0) {
             struct signalfd_siginfo info;
-            if (read(signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+            if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+                continue;
+            if (is_zygote_death(&info)) {
+                log_error("drain", LOG_S("why", "the zygote of the jailed children has died; after "
+                                                "a new start all goes on"));
+                return EXIT_FAULT;
+            }
+            if (info.ssi_signo != SIGCHLD) {
                 log_info("drain", LOG_S("signal", strsignal((int)info.ssi_signo)));
-                return;
+                return EXIT_OK;
             }
         }
         if (clock_mono_ms() >= housekeeping_ms) {
@@ -238,18 +252,20 @@ int cmd_server(int argc, char *argv[])
     (void)sigemptyset(&stopping);
     (void)sigaddset(&stopping, SIGTERM);
     (void)sigaddset(&stopping, SIGINT);
-    (void)pthread_sigmask(SIG_BLOCK, &stopping, NULL); /* every thread inherits it */
+    sigset_t watched = stopping;
+    (void)sigaddset(&watched, SIGCHLD);
+    (void)pthread_sigmask(SIG_BLOCK, &watched, NULL); /* every thread inherits it */
     (void)signal(SIGPIPE, SIG_IGN);
-    CLEANUP(closep) int signal_fd = signalfd(-1, &stopping, SFD_CLOEXEC | SFD_NONBLOCK);
+    CLEANUP(closep) int signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0 || start(&s, &err) < 0) {
         (void)fprintf(stderr, "assay server: %s\n", signal_fd < 0 ? strerror(errno) : err.msg);
         stop(&s);
         return EXIT_NO_START;
     }
     say_ready(&s);
-    run(&s, signal_fd);
+    int code = run(&s, signal_fd);
     bound_drain(&stopping);
     stop(&s);
-    log_info("stopped", LOG_S("why", "drained"));
-    return EXIT_OK;
+    log_info("stopped", LOG_S("why", code == EXIT_OK ? "drained" : "fault"));
+    return code;
 }

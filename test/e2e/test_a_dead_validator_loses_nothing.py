@@ -1,4 +1,5 @@
 """The jail: children that read hostile bytes can do nothing else, may die at any time, and are replaced."""
+import http.client
 import os
 import signal
 
@@ -52,7 +53,12 @@ def test_validators_that_are_killed_while_they_work_lose_nothing(servers, sink):
     assert killed
     for i, asset_id in enumerate(ids):
         assert sink.ending(asset_id, within=10).state == ("success" if i % 2 else "failed")
-    assert eventually(lambda: len(assay.validators()) == 2, 5, "the dead were replaced")
+
+    def all_are_there_again():    # a dead one is replaced, at the latest, when a file is for it
+        for asset_id in [assay.submit("good.jpg") for _ in range(10)]:
+            assert assay.ended(asset_id)["state"] == "success"
+        return len(assay.validators()) == 2
+    eventually(all_are_there_again, 5, "the dead were replaced")
     assert assay.get("/readyz").status == 200
 
 
@@ -64,6 +70,24 @@ def test_a_validator_that_is_killed_while_idle_is_replaced(servers):
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: not program.alive(victim), 5, "it is dead")
         assert assay.ended(assay.submit("good.jpg"))["state"] == "success"
+
+
+def test_without_the_maker_of_validators_it_ends_and_a_new_start_finishes_the_work(servers, sink):
+    assay = servers.start()
+    os.kill(assay.zygote(), signal.SIGKILL)
+    ids = []
+    try:
+        for _ in range(20):
+            ids.append(assay.submit("good.jpg", **sink.all()))
+    except (OSError, http.client.HTTPException):
+        pass    # it is on its way out
+    assert assay.wait_exit(25) == 1
+    [line] = [line for line in assay.log().splitlines() if "level=error" in line]
+    assert "zygote" in line
+    assay.start()
+    for asset_id in ids:
+        assert sink.ending(asset_id).state == "success"
+        assert [a.state for a in sink.of(asset_id)].count("success") == 1
 
 
 def test_without_the_sandbox_it_warns_and_shows(servers):

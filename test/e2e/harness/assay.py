@@ -156,10 +156,15 @@ class Assay:
                 return mine
             mine.update(more)
 
+    def zygote(self):
+        """The server's only child: it makes the jailed children."""
+        [zygote] = [pid for pid, up in self.processes().items() if up == self.process.pid]
+        return zygote
+
     def validators(self):
-        """The jailed children: those that nothing descends from."""
-        tree = self.processes()
-        return sorted(pid for pid in tree if pid != self.process.pid and pid not in tree.values())
+        """The jailed children."""
+        server = self.process.pid
+        return sorted(pid for pid, up in self.processes().items() if server not in (pid, up))
 
     # --- its interface
 
