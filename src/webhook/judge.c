@@ -1,7 +1,6 @@
 #include "webhook/judge.h"
 
 #include <curl/curl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -19,8 +18,7 @@ static void curl_textp(char **text)
 }
 
 /* Whether libcurl, which will send to this URL, reads the same origin out of it: two readers that
- * differ are how requests end up at hosts that nobody checked. What libcurl read is written as a URL
- * again, so that one function makes both origins comparable. */
+ * differ are how requests end up at hosts that nobody checked. */
 static bool curl_agrees(const char *url)
 {
     CLEANUP(curl_url_freep) CURLU *handle = curl_url();
@@ -39,14 +37,7 @@ static bool curl_agrees(const char *url)
     if (code != CURLUE_OK)
         return code == CURLUE_OUT_OF_MEMORY;
 
-    char read[URL_ORIGIN_LEN + 1], ours[URL_ORIGIN_LEN], theirs[URL_ORIGIN_LEN];
-    const char *why;
-    int len = snprintf(read, sizeof(read), "%s://%s:%s", scheme, host, port);
-    if (len < 0 || (size_t)len >= sizeof(read) || !url_is_valid(read, (size_t)len, &why))
-        return false;
-    url_origin(url, ours);
-    url_origin(read, theirs);
-    return strcmp(ours, theirs) == 0;
+    return url_agrees(url, scheme, host, port);
 }
 
 enum url_state judge_url(const struct policy *policy, const char *url, const char **ret_why)

@@ -342,3 +342,18 @@ void url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN])
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c - 'A' + 'a');
 }
+
+bool url_agrees(const char *url, const char *scheme, const char *host, const char *port)
+{
+    struct parts p = split_valid(url), other = { 0 };
+    struct text theirs = { host, strlen(host) };
+    if (strcasecmp(scheme, p.https ? "https" : "http") != 0 ||
+        check_port((struct text){ port, strlen(port) }, &other) || other.port != p.port)
+        return false;
+    if (!p.bracketed)
+        return theirs.len == p.host.len && strncasecmp(theirs.at, p.host.at, theirs.len) == 0;
+    struct in6_addr v6;
+    return theirs.len > 2 && theirs.at[0] == '[' && theirs.at[theirs.len - 1] == ']' &&
+           parse_ipv6((struct text){ theirs.at + 1, theirs.len - 2 }, &v6) &&
+           memcmp(&v6, &p.v6, sizeof(v6)) == 0;
+}

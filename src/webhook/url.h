@@ -17,4 +17,7 @@ bool url_literal_address(const char *url, struct sockaddr_storage *ret_address);
  * shortest form: the same for all ways to write one origin (RFC 6454 §4). */
 enum { URL_ORIGIN_LEN = 280 };
 void url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN]);
+/* Of a valid URL: whether this scheme, host (an IPv6 address in brackets) and port, which somebody else
+ * read out of it, are what we read. */
+bool url_agrees(const char *url, const char *scheme, const char *host, const char *port);
 #endif
