@@ -100,9 +100,7 @@ void http_conn_close(struct http_conn *c)
     http_link_remove(&c->all);
     http_link_append(&loop->graveyard, &c->all);
     http_peers_remove(loop->server->peers, c->peer);
-    if (c->overflow)
-        atomic_fetch_sub(&loop->server->overflow, 1);
-    atomic_fetch_sub(&loop->server->open, 1);
+    atomic_fetch_sub(c->overflow ? &loop->server->overflow : &loop->server->admitted, 1);
     http_tell_stopper(loop->server);
 }
 

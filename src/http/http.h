@@ -79,7 +79,8 @@ struct http_config {
     unsigned max_connections; /* of all threads together; 0: 1024 */
     /* Deadlines, ms; 0: 5000, 10000, 60000, 10000 */
     int head_ms, body_ms, idle_ms, write_ms;
-    /* NULL-terminated list of host names that Host may have (any port); NULL: any. Others get 421. */
+    /* NULL-terminated list of host names that Host may have (any port); NULL: any. Others get 421.
+     * Borrowed until http_stop(). */
     const char *const *hosts;
 };
 
@@ -101,7 +102,9 @@ enum { HTTP_APP_DATA = 1024 };
 void *http_app_data(struct http_exchange *x);
 
 struct http_stats {
-    uint64_t requests, refused, connections;
+    uint64_t requests; /* handed to the application */
+    uint64_t refused;  /* answered by the server itself, or connections closed for being too many */
+    uint64_t connections; /* open now */
 };
 void http_stats(const struct http_server *server, struct http_stats *ret_stats);
 #endif

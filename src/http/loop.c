@@ -49,8 +49,9 @@ static void spares_release(struct http_spares *spares)
 static void pause_accepting(struct http_loop *loop, int errnum)
 {
     struct epoll_event event = { .events = 0, .data.ptr = &loop->listen_fd };
-    if (loop->paused_until_ms == 0) /* not again while it goes on */
+    if (!loop->starved) /* once, not ten times a second */
         log_warn("http_accept_paused", LOG_S("why", strerror(errnum)));
+    loop->starved = true;
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, loop->listen_fd, &event) < 0)
         log_error("http_accept_pause", LOG_S("why", strerror(errno)));
     loop->paused_until_ms = loop->now_ms + HTTP_ACCEPT_PAUSE_MS;
@@ -64,33 +65,40 @@ static void resume_accepting(struct http_loop *loop)
     loop->paused_until_ms = 0;
 }
 
-/* A client is here: make it a connection, or tell it that there are too many. */
+/* Whether there is room for one more connection of peer; it is counted then. NULL, or why not. */
+static const char *admit(struct http_server *server, struct http_peer peer)
+{
+    const char *why = NULL;
+    if (atomic_fetch_add(&server->admitted, 1) >= server->config.max_connections)
+        why = "There are too many connections.";
+    else if (!http_peers_add(server->peers, peer))
+        why = "There are too many connections from your address.";
+    if (why)
+        atomic_fetch_sub(&server->admitted, 1);
+    return why;
+}
+
+/* A client is here: make it a connection. If there are too many it is told so, unless those that are
+ * told so are too many as well. */
 static void welcome(struct http_loop *loop, int fd, struct http_peer peer)
 {
     struct http_server *server = loop->server;
-    const char *why = NULL;
-    if (atomic_fetch_add(&server->open, 1) >= server->config.max_connections) {
-        why = "There are too many connections.";
-    } else if (!http_peers_add(server->peers, peer)) {
-        why = "There are too many connections from your address.";
-    }
+    const char *why = admit(server, peer);
+    atomic_uint *count = why ? &server->overflow : &server->admitted;
     if (why) {
         peer = (struct http_peer){ 0 };
-        if (atomic_fetch_add(&server->overflow, 1) >= HTTP_OVERFLOW_MAX) {
-            atomic_fetch_sub(&server->overflow, 1);
-            atomic_fetch_sub(&server->open, 1);
-            atomic_fetch_add_explicit(&loop->refused, 1, memory_order_relaxed);
+        if (atomic_fetch_add(count, 1) >= HTTP_OVERFLOW_MAX) {
             (void)close(fd);
+            atomic_fetch_sub(count, 1);
+            atomic_fetch_add_explicit(&loop->refused, 1, memory_order_relaxed);
             return;
         }
     }
     struct http_conn *c = http_conn_new(loop, fd, peer, why != NULL);
     if (!c) {
-        log_warn("http_accept_failed", LOG_S("why", "no memory"));
+        log_warn("http_accept_failed", LOG_S("why", "out of memory"));
         http_peers_remove(server->peers, peer);
-        if (why)
-            atomic_fetch_sub(&server->overflow, 1);
-        atomic_fetch_sub(&server->open, 1);
+        atomic_fetch_sub(count, 1);
         return;
     }
     if (why)
@@ -108,6 +116,7 @@ static bool accept_one(struct http_loop *loop)
     socklen_t len = sizeof(address);
     int fd = accept4(loop->listen_fd, &address.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
+        loop->starved = false;
         welcome(loop, fd, http_peer_of(&address.any));
         return true;
     }

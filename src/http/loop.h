@@ -48,8 +48,7 @@ enum http_wait {
 
 /* Shared by the threads. */
 struct http_server {
-    struct http_config
-        config; /* with defaults filled in; the strings are not used after the start */
+    struct http_config config; /* with defaults filled in; listen is used at the start only */
     const struct http_app *ops;
     void *app;
     struct http_reader_limits limits;
@@ -57,8 +56,8 @@ struct http_server {
     int port;
     struct http_loop *loops; /* n_loops of them */
     unsigned n_loops;
-    atomic_uint open;      /* connections */
-    atomic_uint overflow;  /* those among them that are over the limit */
+    atomic_uint admitted;  /* connections that are served */
+    atomic_uint overflow;  /* connections that are told that there are too many */
     atomic_uint orphans;   /* exchanges that are kept although their client has left */
     atomic_uint undrained; /* loops that still accept */
     atomic_bool draining, stopping;
@@ -80,9 +79,9 @@ struct http_loop {
     int epoll_fd, listen_fd, control_fd, wake_fd; /* -1: none */
     void *ctx;                                    /* the application's, of this thread */
     bool draining;
-    bool ended; /* no exchange is answered any more */
     int64_t now_ms;
     int64_t paused_until_ms; /* accepting goes on then; 0: it is not paused */
+    bool starved;            /* nobody could be accepted since it was last paused */
     int64_t date_s;
     char date[40]; /* "Date: …" CR LF */
     size_t date_len;

@@ -230,7 +230,8 @@ int http_port(const struct http_server *server)
 
 void http_stats(const struct http_server *server, struct http_stats *ret_stats)
 {
-    *ret_stats = (struct http_stats){ .connections = atomic_load(&server->open) };
+    *ret_stats = (struct http_stats){ 0 };
+    ret_stats->connections = atomic_load(&server->admitted) + atomic_load(&server->overflow);
     for (unsigned i = 0; i < server->n_loops; i++) {
         const struct http_loop *loop = &server->loops[i];
         ret_stats->requests += atomic_load_explicit(&loop->requests, memory_order_relaxed);
@@ -248,8 +249,8 @@ void http_drain(struct http_server *server)
 /* Clients that had connected before the drain count too: hence undrained. */
 static bool is_at_work(struct http_server *server)
 {
-    return atomic_load(&server->undrained) > 0 || atomic_load(&server->open) > 0 ||
-           atomic_load(&server->orphans) > 0;
+    return atomic_load(&server->undrained) > 0 || atomic_load(&server->admitted) > 0 ||
+           atomic_load(&server->overflow) > 0 || atomic_load(&server->orphans) > 0;
 }
 
 void http_stop(struct http_server *server, int timeout_ms)

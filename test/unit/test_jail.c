@@ -10,6 +10,7 @@
 #include <linux/openat2.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -382,12 +383,41 @@ static void a_process_of_the_same_user_cannot_look_inside(void **state)
     assert_int_equal(0, status);
 }
 
+static void every_call_that_is_left_exists_on_every_architecture(void **state)
+{
+    static const uint32_t architectures[] = { SCMP_ARCH_X86_64, SCMP_ARCH_AARCH64 };
+
+    (void)state;
+    assert_non_null(jail_call_name(0));
+    for (size_t i = 0; i < ARRAY_LEN(architectures); i++)
+        for (unsigned k = 0; jail_call_name(k); k++)
+            if (seccomp_syscall_resolve_name_arch(architectures[i], jail_call_name(k)) < 0)
+                fail_msg("%s", jail_call_name(k));
+}
+
+static void no_descriptor_stays_open(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        (void)dup2(2, 100);
+        jail_close_from(50);
+        _exit(fcntl(100, F_GETFD) >= 0);
+    }
+    assert_int_equal(pid, waitpid(pid, &status, 0));
+    assert_int_equal(0, status);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_escape_is_held),
         cmocka_unit_test(landlock_alone_keeps_files_and_ports_away),
         cmocka_unit_test(what_a_check_needs_is_left),
+        cmocka_unit_test(every_call_that_is_left_exists_on_every_architecture),
+        cmocka_unit_test(no_descriptor_stays_open),
         cmocka_unit_test(a_process_of_the_same_user_cannot_look_inside),
     };
 

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +41,9 @@ static int obey(const struct media *media, const struct limits *limits, struct v
     if (media->len >= 4 && memcmp(s, "loop", 4) == 0)
         for (volatile int i = 0;; i++)
             ;
+    if (media->len >= 4 && memcmp(s, "wait", 4) == 0)
+        for (;;)
+            (void)syscall(SYS_futex, &calls, FUTEX_WAIT, calls, NULL, NULL, 0);
     if (media->len >= 4 && memcmp(s, "exit", 4) == 0)
         _exit(3);
     if (media->len >= 4 && memcmp(s, "once", 4) == 0 && calls > 1)
@@ -310,6 +315,25 @@ static void a_child_that_died_idle_is_replaced_unseen(void **state)
     assert_int_equal(1, children_of(zygote_pid(), &child, 1)); /* and the dead one is reaped */
 }
 
+static void what_hangs_without_working_is_a_fault_not_a_verdict(void **state)
+{
+    CLEANUP(pool_freep) struct pool *pool = new_pool(1, 200, 1000);
+    pid_t child;
+    struct verdict v;
+    CLEANUP(closep) int fd = file_of("fine", 4);
+    struct err err;
+
+    (void)state;
+    assert_int_equal(1, children_of(zygote_pid(), &child, 1));
+    assert_int_equal(0, kill(child, SIGSTOP)); /* it never comes to read the file */
+    assert_int_equal(-1, pool_check(pool, 0, fd, 4, &v, &err));
+    assert_int_equal(ERR_TIMEOUT, err.code);
+    assert_non_null(strstr(err.msg, "read"));
+    assert_works(pool, 0);
+    assert_int_equal(-1, check(pool, 0, "wait", &v)); /* it has read it, and gets no further */
+    assert_works(pool, 0);
+}
+
 static void without_its_zygote_every_check_is_a_fault(void **state)
 {
     CLEANUP(pool_freep) struct pool *pool = new_pool(2, 0, 1000);
@@ -485,6 +509,7 @@ int main(void)
         cmocka_unit_test(memory_without_end_is_refused),
         cmocka_unit_test(a_death_is_tried_once_more_in_a_fresh_child),
         cmocka_unit_test(a_child_that_died_idle_is_replaced_unseen),
+        cmocka_unit_test(what_hangs_without_working_is_a_fault_not_a_verdict),
         cmocka_unit_test(without_its_zygote_every_check_is_a_fault),
         cmocka_unit_test(the_terminals_interrupt_does_not_reach_the_children),
         cmocka_unit_test(a_child_is_renewed_after_ten_thousand_files),
