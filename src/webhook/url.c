@@ -44,6 +44,36 @@ struct parts {
     struct in6_addr v6; /* bracketed */
 };
 
+/* What a byte may stand in. A table, because every byte of three URLs a request is looked up. */
+enum { HEX = 1, LABEL = 2, TAIL = 4 };
+
+static const uint8_t classes[256] = {
+    ['0' ... '9'] = HEX | LABEL | TAIL,
+    ['A' ... 'F'] = HEX | LABEL | TAIL,
+    ['G' ... 'Z'] = LABEL | TAIL,
+    ['a' ... 'f'] = HEX | LABEL | TAIL,
+    ['g' ... 'z'] = LABEL | TAIL,
+    ['-'] = LABEL | TAIL,
+    ['_'] = LABEL | TAIL,
+    /* pchar of RFC 3986 §3.3 but for "%", and "/" and "?" */
+    ['.'] = TAIL,
+    ['~'] = TAIL,
+    ['!'] = TAIL,
+    ['$'] = TAIL,
+    ['&' ... ','] = TAIL, /* & ' ( ) * + , */
+    [';'] = TAIL,
+    ['='] = TAIL,
+    [':'] = TAIL,
+    ['@'] = TAIL,
+    ['/'] = TAIL,
+    ['?'] = TAIL,
+};
+
+static bool is(char c, int class)
+{
+    return classes[(unsigned char)c] & class;
+}
+
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -51,17 +81,7 @@ static bool is_digit(char c)
 
 static bool is_hex(char c)
 {
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-static bool is_alnum(char c)
-{
-    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_in(char c, const char *set)
-{
-    return c != '\0' && strchr(set, c) != NULL;
+    return is(c, HEX);
 }
 
 static bool has_prefix(struct text t, const char *prefix)
@@ -85,14 +105,15 @@ static size_t find(struct text t, char c)
 /* NULL: every byte is a printable character of ASCII. Worst finding first, whatever their order. */
 static const char *check_bytes(struct text url)
 {
-    bool space = false, other = false;
+    bool control = false, space = false, other = false;
     for (size_t i = 0; i < url.len; i++) {
         unsigned char c = (unsigned char)url.at[i];
-        if (c < 0x20 || c == 0x7f)
-            return "control character";
+        control |= c < 0x20 || c == 0x7f;
         space |= c == ' ';
         other |= c > 0x7f;
     }
+    if (control)
+        return "control character";
     if (space)
         return "space";
     if (other)
@@ -150,7 +171,7 @@ static bool is_label(struct text label)
     if (label.len == 0 || label.len > MAX_LABEL_LEN)
         return false;
     for (size_t i = 0; i < label.len; i++)
-        if (!is_alnum(label.at[i]) && !is_in(label.at[i], "-_"))
+        if (!is(label.at[i], LABEL))
             return false;
     return label.at[0] != '-' && label.at[label.len - 1] != '-';
 }
@@ -233,8 +254,8 @@ static const char *check_authority(struct text authority, struct parts *p)
     return check_port(skip(authority, colon + 1), p);
 }
 
-/* pchar of RFC 3986 §3.3, "/" and "?" everywhere (a second "?" belongs to the query, and before the
- * first there is only the path), "#" once. The tail begins with one of these three, if with anything. */
+/* "/" and "?" everywhere (a second "?" belongs to the query, and before the first there is only the
+ * path), "#" once. The tail begins with one of these three, if with anything. */
 static bool is_tail(struct text tail)
 {
     bool fragment = false;
@@ -248,7 +269,7 @@ static bool is_tail(struct text tail)
             if (fragment)
                 return false;
             fragment = true;
-        } else if (!is_alnum(c) && !is_in(c, "-._~!$&'()*+,;=:@/?")) {
+        } else if (!is(c, TAIL)) {
             return false;
         }
     }
@@ -278,7 +299,7 @@ static const char *split(struct text url, struct parts *p)
         return "must start with http:// or https://";
     }
     size_t cut = 0;
-    while (cut < rest.len && !is_in(rest.at[cut], "/?#"))
+    while (cut < rest.len && rest.at[cut] != '/' && rest.at[cut] != '?' && rest.at[cut] != '#')
         cut++;
     p->tail = skip(rest, cut);
     why = check_authority((struct text){ rest.at, cut }, p);
