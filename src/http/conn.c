@@ -1,3 +1,15 @@
+/* The life of one connection. Its socket is watched for edges, so whoever learns that something can be
+ * done sets a flag and calls http_conn_run(), which does all that can be done and then settles on what to
+ * wait for:
+ *
+ *     idle     nothing read: no exchange, only struct http_conn
+ *     reading  an exchange, its request incomplete
+ *     busy     the application has the request; nothing more is read or parsed
+ *     writing  the client must take what is in out, before anything more is parsed
+ *     closing  out is the last answer; then close, or linger and close
+ *
+ * An answer is only put into out. It is sent at the end of the turn, together with those to the requests
+ * that came with its own: one read and one write a turn. */
 #include "http/loop.h"
 
 #include <assert.h>

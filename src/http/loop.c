@@ -60,9 +60,10 @@ static void pause_accepting(struct http_loop *loop, int errnum)
 static void resume_accepting(struct http_loop *loop)
 {
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = &loop->listen_fd };
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, loop->listen_fd, &event) < 0)
+    bool resumed = epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, loop->listen_fd, &event) == 0;
+    if (!resumed) /* try again: nobody could connect any more */
         log_error("http_accept_resume", LOG_S("why", strerror(errno)));
-    loop->paused_until_ms = 0;
+    loop->paused_until_ms = resumed ? 0 : loop->now_ms + HTTP_ACCEPT_PAUSE_MS;
 }
 
 /* Whether there is room for one more connection of peer; it is counted then. NULL, or why not. */

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,8 +32,9 @@ enum { PATIENCE_MS = 10000, BODY = 20000 };
 
 /* ---- calls that fail ---- */
 
-static atomic_int countdown;         /* the call that makes it 0 fails */
-static atomic_int io_errno;          /* of recv() and send() */
+static atomic_int countdown; /* the call that makes it 0 fails */
+static atomic_int io_errno;  /* of recv() and send() */
+static atomic_int accept_errno;
 static _Thread_local bool is_client; /* the test's own calls do not fail */
 
 static bool fails(int errnum)
@@ -58,7 +60,7 @@ WRAP(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t
      (fd, level, name, value, len), ENOBUFS, -1)
 WRAP(int, listen, (int fd, int backlog), (fd, backlog), EADDRINUSE, -1)
 WRAP(int, accept4, (int fd, struct sockaddr *address, socklen_t *len, int flags),
-     (fd, address, len, flags), EMFILE, -1)
+     (fd, address, len, flags), atomic_load(&accept_errno), -1)
 WRAP(int, epoll_create1, (int flags), (flags), EMFILE, -1)
 WRAP(int, epoll_ctl, (int fd, int op, int what, struct epoll_event *event), (fd, op, what, event),
      ENOMEM, -1)
@@ -76,10 +78,24 @@ WRAP(int, shutdown, (int fd, int how), (fd, how), ENOTCONN, -1)
 
 static int app_thread_start(void *app, void **ret_ctx, int *ret_wake_fd, struct err *err)
 {
-    (void)err;
-    *ret_ctx = app;
-    *ret_wake_fd = -1;
+    (void)app;
+    int *wake_fd = malloc(sizeof(*wake_fd));
+    if (!wake_fd)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    *wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (*wake_fd < 0) {
+        free(wake_fd);
+        return err_set(err, ERR_NOMEM, "no descriptor");
+    }
+    *ret_ctx = wake_fd;
+    *ret_wake_fd = *wake_fd;
     return 0;
+}
+
+static void app_thread_stop(void *ctx)
+{
+    (void)close(*(int *)ctx);
+    free(ctx);
 }
 
 static void app_nothing(void *ctx)
@@ -103,7 +119,7 @@ static const char *app_problem(int status, const char *detail, struct buf *body)
 }
 
 static const struct http_app ops = { .thread_start = app_thread_start,
-                                     .thread_stop = app_nothing,
+                                     .thread_stop = app_thread_stop,
                                      .handle = app_echo,
                                      .wake = app_nothing,
                                      .problem = app_problem };
@@ -215,12 +231,13 @@ static void starts_or_says_why_not(void **state)
     assert_true(failed > 20);
 }
 
-static void serve_with_failures(int errnum)
+static void serve_with_failures(int io, int accepting)
 {
     size_t descriptors = open_descriptors();
     int partial = 0;
     make_request();
-    atomic_store(&io_errno, errnum);
+    atomic_store(&io_errno, io);
+    atomic_store(&accept_errno, accepting);
     for (int n = 1;; n++) {
         struct http_server *server = NULL;
         struct err err;
@@ -245,13 +262,13 @@ static void serve_with_failures(int errnum)
 static void serves_the_next_client_after_any_failure(void **state)
 {
     (void)state;
-    serve_with_failures(ECONNRESET);
+    serve_with_failures(ECONNRESET, EMFILE);
 }
 
 static void goes_on_when_it_was_interrupted(void **state)
 {
     (void)state;
-    serve_with_failures(EINTR);
+    serve_with_failures(EINTR, ECONNABORTED);
 }
 
 int main(void)

@@ -312,6 +312,26 @@ static void does_not_start_where_it_cannot_listen(void **state)
     }
 }
 
+static void does_not_start_with_limits_out_of_range(void **state)
+{
+    (void)state;
+    static const struct http_config wrong[] = {
+        { .listen = "127.0.0.1:0", .threads = 1000000 },
+        { .listen = "127.0.0.1:0", .max_body = (size_t)1 << 40 },
+        { .listen = "127.0.0.1:0", .max_connections = 1u << 30 },
+        { .listen = "127.0.0.1:0", .head_ms = -1 },
+        { .listen = "127.0.0.1:0", .body_ms = -1 },
+        { .listen = "127.0.0.1:0", .idle_ms = -1 },
+        { .listen = "127.0.0.1:0", .write_ms = -1 },
+    };
+    struct http_server *none = NULL;
+    struct err err;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_int_equal(http_start(&wrong[i], &ops, &app, &none, &err), -1);
+        assert_int_equal(err.code, ERR_INVALID);
+    }
+}
+
 /* SO_REUSEPORT would let two servers share a port, and each client would find one of them. */
 static void does_not_share_a_port_with_another_server(void **state)
 {
@@ -360,6 +380,7 @@ int main(void)
         TEST(serves_from_several_threads),
         TEST(listens_on_ipv6_too),
         TEST(does_not_start_where_it_cannot_listen),
+        TEST(does_not_start_with_limits_out_of_range),
         TEST(does_not_share_a_port_with_another_server),
         TEST(does_not_start_when_the_application_does_not),
     };
