@@ -50,9 +50,11 @@ class Servers:
     def start(self, *flags, **more):
         return self.new(*flags, **more).start()
 
-    def see_off(self):
+    def see_off(self, drain=False):
         reports = []
         for server in self.mine:
+            if drain and server.is_running():
+                server.stop()    # also so that a leak is reported
             server.kill()
             reports.append(server.sanitizer_report())
             self.session.stash[SERVERS].remove(server)
@@ -72,7 +74,7 @@ def images(tmp_path_factory):
 def session_servers(request, tmp_path_factory, images):
     servers = Servers(request.session, lambda: tmp_path_factory.mktemp("server"), images)
     yield servers
-    servers.see_off()
+    servers.see_off(drain=True)
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def module_servers(request, tmp_path_factory, images):
     """Makes servers that the tests of one file share."""
     servers = Servers(request.session, lambda: tmp_path_factory.mktemp("server"), images)
     yield servers
-    servers.see_off()
+    servers.see_off(drain=True)
 
 
 @pytest.fixture
