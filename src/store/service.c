@@ -213,6 +213,10 @@ static void update_dry(struct parking *p)
 static void batch_durable(struct service *s)
 {
     struct replies replies = { 0 };
+    if (s->pause_ms) {
+        log_info("store_works_again", LOG_I("waiting", s->ready.n));
+        set_health(s, true, NULL);
+    }
     update_dry(&s->claims);
     update_dry(&s->leases);
     for (size_t i = s->batch_n; i-- > 0;) { /* backwards: those parked again keep their order */
@@ -230,10 +234,6 @@ static void batch_durable(struct service *s)
         if (s->batch[i])
             replies_add(&replies, s->batch[i]);
     replies_send(&replies);
-    if (s->pause_ms) {
-        log_info("store_works_again", LOG_I("waiting", s->ready.n));
-        set_health(s, true, NULL);
-    }
     s->pause_ms = 0;
     s->batch_max = s->batch_max < BATCH_MAX / 2 ? 2 * s->batch_max : BATCH_MAX;
 }
@@ -247,6 +247,7 @@ static void batch_failed(struct service *s, const struct err *why)
 {
     struct replies replies = { 0 };
     bool alone = s->batch_n == 1;
+    set_health(s, false, why); /* before the answers: who gets one may ask */
     for (size_t i = s->batch_n; i-- > 0;) {
         struct step *step = s->batch[i];
         struct parking *p = parking_of(s, step);
@@ -273,7 +274,6 @@ static void batch_failed(struct service *s, const struct err *why)
     s->batch_max = s->batch_n > 1 ? s->batch_n / 2 : 1;
     log_warn("store_failed", LOG_S("why", why->msg), LOG_I("steps", s->batch_n),
              LOG_I("pause_ms", s->pause_ms));
-    set_health(s, false, why);
 }
 
 static void answer_all(struct line *line, enum step_result result)
