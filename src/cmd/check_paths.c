@@ -28,7 +28,6 @@ void check_item_free(struct check_item *item)
     free(item->why);
     free(item);
 }
-DEFINE_FREEP(struct check_item *, check_item_free)
 
 int check_paths_open(char *const arguments[], int n, const char *manifest,
                      struct check_paths **ret_paths, struct err *err)

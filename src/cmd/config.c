@@ -299,26 +299,26 @@ static const struct option *find_option(const char *name, size_t len)
 }
 
 /* Every variable that begins with ASSAY_ must be one of ours, else a mistyped one would go unseen. */
-static int parse_environment(struct config *config, enum command command, char *const environ[],
+static int parse_environment(struct config *config, enum command command, char *const variables[],
                              struct err *err)
 {
-    for (; *environ; environ++) {
-        if (strncmp(*environ, "ASSAY_", 6) != 0)
+    for (; *variables; variables++) {
+        if (strncmp(*variables, "ASSAY_", 6) != 0)
             continue;
-        size_t len = strcspn(*environ, "=");
+        size_t len = strcspn(*variables, "=");
         const struct option *found = NULL;
         char variable[64];
         for (size_t i = 0; i < ARRAY_LEN(options) && !found; i++) {
             variable_name(options[i].name, variable);
-            if (strlen(variable) == len && memcmp(variable, *environ, len) == 0)
+            if (strlen(variable) == len && memcmp(variable, *variables, len) == 0)
                 found = &options[i];
         }
         if (!found)
             return err_set(err, ERR_INVALID, "%.*s: there is no such setting (see assay help)",
-                           (int)(len < 80 ? len : 80), *environ);
+                           (int)(len < 80 ? len : 80), *variables);
         variable_name(found->name, variable);
         if ((found->commands & command) &&
-            set_value(config, found, *environ + len + 1, variable, err) < 0)
+            set_value(config, found, *variables + len + 1, variable, err) < 0)
             return -1;
     }
     return 0;
@@ -377,7 +377,7 @@ static int finish(struct config *config, struct err *err)
 }
 
 int config_parse(struct config *config, enum command command, int argc, char *argv[],
-                 char *const environ[], struct err *err)
+                 char *const variables[], struct err *err)
 {
     *config = (struct config){ 0 };
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -385,7 +385,7 @@ int config_parse(struct config *config, enum command command, int argc, char *ar
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
         if (options[i].fallback && parse_value(config, &options[i], options[i].fallback) < 0)
             return err_set(err, ERR_INVALID, "the default of --%s is none", options[i].name);
-    if (parse_environment(config, command, environ, err) < 0)
+    if (parse_environment(config, command, variables, err) < 0)
         return -1;
     int rc = parse_flags(config, command, argc, argv, err);
     return rc != 0 ? rc : finish(config, err);

@@ -225,7 +225,7 @@ static bool check_progression(struct walk *w, const struct segment *seg, struct 
         if (scan->ss && al[0] < 0)
             wrong = "it comes before the DC scan";
         for (unsigned k = scan->ss; k <= scan->se && !wrong; k++) {
-            if (scan->ah ? al[k] != scan->ah : al[k] >= 0)
+            if (scan->ah ? al[k] != (int)scan->ah : al[k] >= 0)
                 wrong = "it is out of order or sent twice";
             al[k] = (int8_t)scan->al;
         }

@@ -36,7 +36,8 @@ static int obey(const struct media *media, const struct limits *limits, struct v
     calls++;
     if (media->len >= 5 && memcmp(s, "crash", 5) == 0) {
         (void)signal(SIGSEGV, SIG_DFL); /* sanitizers catch it; the jail kills for this call */
-        *(volatile int *)8 = 1;
+        volatile int *volatile nowhere = (volatile int *)8;
+        *nowhere = 1;
     }
     if (media->len >= 4 && memcmp(s, "loop", 4) == 0)
         for (volatile int i = 0;; i++)
