@@ -38,6 +38,15 @@ static struct landlock_rights rights_of(long version)
     return r;
 }
 
+void jail_close_from(int first)
+{
+    if (close_range((unsigned)first, ~0u, 0) == 0)
+        return;
+    /* An older kernel, or a container's filter that does not know the call. */
+    for (int fd = first, end = (int)sysconf(_SC_OPEN_MAX); fd < end; fd++)
+        (void)close(fd);
+}
+
 bool jail_landlock(void)
 {
     CLEANUP(closep) int ruleset = -1;
@@ -85,6 +94,17 @@ static const char *const allowed_calls[] = {
 };
 static const char *const socket_calls[] = { "recvmsg", "sendmsg" };
 static const char *const memory_calls[] = { "mmap", "mprotect" }; /* third: the protection */
+
+const char *jail_call_name(unsigned i)
+{
+    if (i < ARRAY_LEN(allowed_calls))
+        return allowed_calls[i];
+    i -= ARRAY_LEN(allowed_calls);
+    if (i < ARRAY_LEN(socket_calls))
+        return socket_calls[i];
+    i -= ARRAY_LEN(socket_calls);
+    return i < ARRAY_LEN(memory_calls) ? memory_calls[i] : NULL;
+}
 
 static int allow(scmp_filter_ctx filter, const char *name, unsigned n,
                  struct scmp_arg_cmp condition)

@@ -30,9 +30,14 @@ enum { JAIL_SECCOMP = 1, JAIL_LANDLOCK = 2, JAIL_RLIMITS = 4 };
 /* The only descriptor on which the jailed process may send and receive. */
 enum { JAIL_SOCKET = 3 };
 
+/* Close every descriptor from first on. */
+void jail_close_from(int first);
 /* Landlock without any rule: true if this kernel has it. Sets no_new_privs. Children inherit it. */
 bool jail_landlock(void);
 /* Enter the jail, with memory bytes of address space. ret_layers: those that hold. ERR_UNSUPPORTED: this
  * kernel has no seccomp filters. In sanitizer builds it does nothing, and no layer holds. */
 int jail_enter(uint64_t memory, unsigned *ret_layers, struct err *err);
+/* The name of the i-th system call that is left, or NULL: a filter needs each of them to exist on
+ * every architecture. */
+const char *jail_call_name(unsigned i);
 #endif

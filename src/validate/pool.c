@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -223,14 +224,25 @@ static bool reply_is_sane(const struct check_reply *reply, const struct slot *sl
 
 enum attempt {
     ATTEMPT_ANSWERED,
-    ATTEMPT_FAULT,     /* the child is well */
-    ATTEMPT_NO_CHILD,  /* it died before it got the file */
-    ATTEMPT_SLOW_READ, /* it still waits for the storage */
+    ATTEMPT_FAULT,    /* the child is well */
+    ATTEMPT_NO_CHILD, /* it died before it got the file */
+    ATTEMPT_STALLED,  /* it waits for the storage or for a processor: no fault of the file */
     ATTEMPT_DIED,
     ATTEMPT_LATE,
     ATTEMPT_NONSENSE,
     ATTEMPT_NOMEM,
 };
+
+/* Time of a processor that the process has used; a great deal if that cannot be told. */
+static int64_t cpu_ms(pid_t pid)
+{
+    struct timespec used;
+    clockid_t clock;
+
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+        return INT64_MAX;
+    return used.tv_sec * INT64_C(1000) + used.tv_nsec / 1000000;
+}
 
 static enum attempt attempt(struct pool *pool, struct slot *slot, int fd, uint64_t size,
                             struct check_reply *ret_reply, struct err *err)
@@ -249,7 +261,14 @@ static enum attempt attempt(struct pool *pool, struct slot *slot, int fd, uint64
     r = receive_reply(slot->socket, clock_mono_ms() + deadline_ms, ret_reply);
     if (r < 0 && atomic_load_explicit(&slot->stage->is_reading, memory_order_relaxed)) {
         (void)err_set(err, ERR_TIMEOUT, "the file could not be read within %d ms", deadline_ms);
-        return ATTEMPT_SLOW_READ;
+        return ATTEMPT_STALLED;
+    }
+    /* A fresh child has done nothing else: what it used of a processor, it used for this file. A tenth of
+     * the deadline is far more than any sound image takes. */
+    if (r < 0 && slot->served == 1 && cpu_ms(slot->pid) < deadline_ms / 10) {
+        (void)err_set(err, ERR_TIMEOUT, "no processor was free to check the file within %d ms",
+                      deadline_ms);
+        return ATTEMPT_STALLED;
     }
     if (r <= 0)
         return r < 0 ? ATTEMPT_LATE : ATTEMPT_DIED;
@@ -308,7 +327,7 @@ int pool_check(struct pool *pool, unsigned n, int fd, uint64_t size, struct verd
         if (how == ATTEMPT_FAULT)
             return -1;
         r = replace_child(pool, slot, how != ATTEMPT_NOMEM, &status, &replace_err);
-        if (how == ATTEMPT_SLOW_READ)
+        if (how == ATTEMPT_STALLED)
             return -1;
         if (how == ATTEMPT_NO_CHILD)
             absences++;

@@ -178,9 +178,10 @@ static void keep_own_things(const struct pool_work *work, uint32_t slot, int soc
 {
     if (socket != JAIL_SOCKET)
         (void)dup2(socket, JAIL_SOCKET);
-    (void)close_range(JAIL_SOCKET + 1, ~0u, 0);
+    jail_close_from(JAIL_SOCKET + 1);
     if (work->config.sandbox && !JAIL_HAS_SANITIZER)
-        (void)close_range(0, JAIL_SOCKET - 1, 0);
+        for (int fd = 0; fd < JAIL_SOCKET; fd++)
+            (void)close(fd);
     for (uint32_t i = 0; i < work->config.slots; i++)
         if (i != slot)
             (void)munmap(work->stages[i], (size_t)sysconf(_SC_PAGESIZE));

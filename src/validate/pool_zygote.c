@@ -126,7 +126,7 @@ static void give_up_everything(int socket)
     (void)dup2(null, STDOUT_FILENO);
     if (socket != JAIL_SOCKET)
         (void)dup2(socket, JAIL_SOCKET);
-    (void)close_range(JAIL_SOCKET + 1, ~0u, 0);
+    jail_close_from(JAIL_SOCKET + 1);
     for (char **e = environ; e && *e; e++)
         explicit_bzero(*e, strlen(*e));
     (void)clearenv();

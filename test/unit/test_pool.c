@@ -224,13 +224,13 @@ static void a_file_that_kills_two_children_is_corrupt(void **state)
         int signal; /* 0: its own exit */
     } cases[] = {
         { "exit", "killed its checker (signal 0)", 0 },
-        { "loop", "the check was stopped after 0.2 s", SIGKILL },
+        { "loop", "the check was stopped after 0.5 s", SIGKILL },
         { "nonsense", "the checker gave an answer that makes no sense", SIGKILL },
         { "alien", "the checker gave an answer that makes no sense", SIGKILL },
         { "bytes", "the checker gave an answer that makes no sense", SIGKILL },
         { "crash", "killed its checker (signal 31)", SIGSYS },
     };
-    CLEANUP(pool_freep) struct pool *pool = new_pool(2, 200, 1000);
+    CLEANUP(pool_freep) struct pool *pool = new_pool(2, 500, 1000);
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -432,8 +432,8 @@ static void the_children_die_with_their_parent(void **state)
         (void)!write(pipes[1], pids, sizeof(pids));
         (void)pause();
     }
-    assert_int_equal(sizeof(pids), read(pipes[0], pids, sizeof(pids)));
     (void)close(pipes[1]);
+    assert_int_equal(sizeof(pids), read(pipes[0], pids, sizeof(pids)));
     assert_int_equal(0, kill(parent, SIGKILL));
     assert_int_equal(parent, waitpid(parent, NULL, 0));
     /* In sanitizer builds the children keep stderr only; none keeps the pipe. */
