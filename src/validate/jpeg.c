@@ -339,7 +339,7 @@ static void report_scan(struct walk *w, const struct jpeg_scan *scan,
         return;
     case JPEG_ENDS_EARLY:
         (void)snprintf(what, sizeof(what), "the data end before it");
-        if (end->marker_at == w->media->len || end->found == M_EOI)
+        if (!end->found || end->found == M_EOI)
             code = FINDING_TRUNCATED;
         break;
     case JPEG_BAD_CODE:

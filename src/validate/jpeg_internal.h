@@ -202,10 +202,11 @@ enum jpeg_fault jpeg_walk_ac_refine(struct jpeg_scan *scan, struct jpeg_segment 
 /* Where and why the walk of a scan ended. */
 struct jpeg_scan_end {
     enum jpeg_fault fault;
-    size_t marker_at;        /* the marker behind the scan's data; len: there is none */
-    size_t offset;           /* of the fault */
-    size_t left_over;        /* JPEG_LEFT_OVER: bytes behind the last block */
-    uint8_t found, expected; /* JPEG_RESTART: marker codes */
+    size_t marker_at; /* the marker behind the scan's data; len: there is none */
+    size_t offset;    /* of the fault */
+    size_t left_over; /* JPEG_LEFT_OVER: bytes behind the last block */
+    uint8_t found;    /* code of that marker, 0: there is none */
+    uint8_t expected; /* JPEG_RESTART: the one that should be there */
 };
 
 /* Walk the entropy-coded segments of a scan that begin at data[at]. scratch: len - at + JPEG_PAD bytes.

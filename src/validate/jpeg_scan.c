@@ -99,6 +99,7 @@ static enum jpeg_fault check_tail(struct jpeg_scan *scan, const struct jpeg_segm
     return is_padded(scan, seg) ? JPEG_OK : JPEG_PADDING;
 }
 
+/* The code of the marker at data[at]; 0: the data end there. */
 static uint8_t marker_code(const uint8_t *data, size_t len, size_t at)
 {
     while (at < len && data[at] == 0xFF)
@@ -138,7 +139,7 @@ void jpeg_walk_scan(struct jpeg_scan *scan, const uint8_t *data, size_t len, siz
             return;
         end->expected = (uint8_t)(M_RST0 + number % 8);
         if (end->found != end->expected) {
-            bool over = end->marker_at == len || end->found == M_EOI || end->found == 0;
+            bool over = !end->found || end->found == M_EOI;
             end->fault = over ? JPEG_ENDS_EARLY : JPEG_RESTART;
             end->offset = end->marker_at;
             return;
