@@ -474,11 +474,19 @@ static int take_lock(struct sqlite_store *s, struct err *err)
     return err_errno(err, errno, "lock '%s'", path);
 }
 
+/* SQLite's own statistics cost one lock that all threads share at every allocation. */
+static void configure_once(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* too late, if somebody used it before */
+}
+
 int sqlite_store_open(const char *where, const struct store_config *config,
                       struct store **ret_store, struct err *err)
 {
     if (where[0] == '\0' || where[strlen(where) - 1] == '/')
         return err_set(err, ERR_INVALID, "a SQLite store needs the name of a file");
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, configure_once);
     struct sqlite_store *s = calloc(1, sizeof(*s));
     if (!s)
         return out_of_memory(err);
