@@ -167,7 +167,7 @@ static void prune(struct server *s)
         service_call(s->service, &step);
         if (step.result == STEP_DONE)
             pruned += step.u.prune.ret_count;
-    } while (step.result == STEP_DONE && step.u.prune.ret_count == PRUNE_BATCH);
+    } while (step.result == STEP_DONE);
     if (pruned)
         log_info("pruned", LOG_I("assets", pruned));
 }

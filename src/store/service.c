@@ -39,6 +39,7 @@ struct service {
     bool asleep, unparked, stopping;
     bool healthy;
     struct err why; /* while not healthy */
+    struct service_watch *watches;
 
     /* the store thread's own */
     struct line ready; /* to be applied next, in order */
@@ -153,10 +154,12 @@ static void count_made(struct service *s, const struct step *step)
     case STEP_CLAIM:
     case STEP_FINISH:
     case STEP_DELIVERED:
+    case STEP_RESEND:
         s->leases.made++;
         break;
     case STEP_LEASE:
     case STEP_PRUNE:
+    case STEP_SAMPLE:
         break;
     }
 }
@@ -203,6 +206,44 @@ static void set_health(struct service *s, bool healthy, const struct err *why)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+static bool changes_a_state(const struct step *step)
+{
+    switch (step->kind) {
+    case STEP_PUT:
+        return step->result == STEP_DONE && !step->u.put.ret_repeated;
+    case STEP_RETRY:
+    case STEP_CLAIM:
+    case STEP_FINISH:
+        return step->result == STEP_DONE;
+    case STEP_RELEASE:
+    case STEP_LEASE:
+    case STEP_DELIVERED:
+    case STEP_RESEND:
+    case STEP_PRUNE:
+    case STEP_SAMPLE:
+        break;
+    }
+    return false;
+}
+
+/* Before the answers: once a step is answered it may be gone. */
+static void tell_watches(struct service *s)
+{
+    bool changed = false;
+    for (size_t i = 0; i < s->batch_n && !changed; i++)
+        changed = changes_a_state(s->batch[i]);
+    if (!changed)
+        return;
+    (void)pthread_mutex_lock(&s->lock);
+    for (struct service_watch *w = s->watches; w; w = w->next) {
+        if (atomic_exchange(&w->posted, true))
+            continue;
+        w->mail.next = NULL;
+        mailbox_post(w->reply_to, &w->mail, &w->mail);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 /* What this batch made and nobody has taken yet keeps the parked ones worth a try. */
 static void update_dry(struct parking *p)
 {
@@ -217,6 +258,7 @@ static void batch_durable(struct service *s)
         log_info("store_works_again", LOG_I("waiting", s->ready.n));
         set_health(s, true, NULL);
     }
+    tell_watches(s);
     update_dry(&s->claims);
     update_dry(&s->leases);
     for (size_t i = s->batch_n; i-- > 0;) { /* backwards: those parked again keep their order */
@@ -240,7 +282,8 @@ static void batch_durable(struct service *s)
 
 static bool fails_at_once(const struct step *step)
 {
-    return step->kind == STEP_PUT || step->kind == STEP_RETRY;
+    return step->kind == STEP_PUT || step->kind == STEP_RETRY || step->kind == STEP_RESEND ||
+           step->kind == STEP_SAMPLE;
 }
 
 static void batch_failed(struct service *s, const struct err *why)
@@ -480,6 +523,25 @@ bool service_healthy(struct service *service, struct err *ret_why)
         *ret_why = service->why;
     (void)pthread_mutex_unlock(&service->lock);
     return healthy;
+}
+
+void service_watch(struct service *service, struct service_watch *watch)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    watch->next = service->watches;
+    service->watches = watch;
+    (void)pthread_mutex_unlock(&service->lock);
+}
+
+void service_unwatch(struct service *service, struct service_watch *watch)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    struct service_watch **at = &service->watches;
+    while (*at && *at != watch)
+        at = &(*at)->next;
+    if (*at)
+        *at = watch->next;
+    (void)pthread_mutex_unlock(&service->lock);
 }
 
 void service_call(struct service *service, struct step *step)

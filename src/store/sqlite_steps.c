@@ -87,6 +87,7 @@ static bool is_full(const struct sqlite_store *s)
 static int apply_put(struct sqlite_store *s, struct step *step, struct err *err)
 {
     struct step_put *put = &step->u.put;
+    put->ret_repeated = false;
     if (is_full(s) || s->next_number > MAX_NUMBER) {
         step->result = STEP_FULL;
         return 0;
@@ -450,7 +451,7 @@ static int settle(struct sqlite_store *s, const struct step_delivered *d, unsign
 static int apply_delivered(struct sqlite_store *s, struct step *step, struct err *err)
 {
     const struct step_delivered *d = &step->u.delivered;
-    assert(d->state == EVENT_DELIVERED || d->state == EVENT_DEAD || d->state == EVENT_PENDING);
+    assert(d->state != EVENT_WAITING);
     int64_t until_ms;
     enum event_state state;
     unsigned attempts;
@@ -569,6 +570,10 @@ int sqlite_step_apply(struct sqlite_store *s, struct step *step, struct err *err
         return apply_delivered(s, step, err);
     case STEP_PRUNE:
         return apply_prune(s, step, err);
+    case STEP_RESEND:
+    case STEP_SAMPLE:
+        step->result = STEP_NOTHING;
+        return 0;
     }
     return err_set(err, ERR_INVALID, "no such step");
 }

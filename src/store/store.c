@@ -48,13 +48,75 @@ int store_find(struct store *s, const char *id, struct asset *ret_asset, struct 
 int store_list(struct store *s, const struct asset_query *query, struct asset_page *ret_page,
                struct err *err)
 {
-    assert(query->limit >= 1 && query->limit <= 1000);
+    assert(query->limit >= 1 && query->limit <= LIST_LIMIT_MAX);
     return s->ops->list(s, query, ret_page, err);
 }
 
 int store_stats(struct store *s, struct store_stats *ret_stats, struct err *err)
 {
     return s->ops->stats(s, ret_stats, err);
+}
+
+static int unsupported(const struct store *s, const char *what, struct err *err)
+{
+    return err_set(err, ERR_UNSUPPORTED, "a store of kind '%s' has no %s", s->ops->scheme, what);
+}
+
+int store_event(struct store *s, const char *webhook_id, struct event_view *ret_event,
+                struct err *err)
+{
+    return s->ops->event ? s->ops->event(s, webhook_id, ret_event, err)
+                         : unsupported(s, "events to read", err);
+}
+
+int store_events(struct store *s, const struct event_query *query, struct event_page *ret_page,
+                 struct err *err)
+{
+    assert(query->limit >= 1 && query->limit <= LIST_LIMIT_MAX);
+    return s->ops->events ? s->ops->events(s, query, ret_page, err)
+                          : unsupported(s, "events to read", err);
+}
+
+int store_deliveries(struct store *s, const char *asset_id, struct event_page *ret_page,
+                     struct err *err)
+{
+    return s->ops->deliveries ? s->ops->deliveries(s, asset_id, ret_page, err)
+                              : unsupported(s, "events to read", err);
+}
+
+int store_feed(struct store *s, uint64_t after_seq, unsigned limit, struct feed_page *ret_page,
+               struct err *err)
+{
+    assert(limit >= 1 && limit <= LIST_LIMIT_MAX);
+    return s->ops->feed ? s->ops->feed(s, after_seq, limit, ret_page, err)
+                        : unsupported(s, "feed", err);
+}
+
+int store_history(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
+                  size_t *ret_n, struct err *err)
+{
+    return s->ops->history ? s->ops->history(s, ring, ret_samples, max, ret_n, err)
+                           : unsupported(s, "history", err);
+}
+
+int store_backup(struct store *s, const char *path, struct err *err)
+{
+    return s->ops->backup ? s->ops->backup(s, path, err) : unsupported(s, "backup", err);
+}
+
+int store_verify(struct store *s, struct buf *report, struct err *err)
+{
+    return s->ops->verify ? s->ops->verify(s, report, err) : unsupported(s, "verification", err);
+}
+
+size_t ring_len(enum ring ring)
+{
+    return ring == RING_MINUTE ? 1440 : 30 * 24;
+}
+
+int64_t ring_period_ms(enum ring ring)
+{
+    return ring == RING_MINUTE ? 60 * 1000 : 3600 * 1000;
 }
 
 const char *asset_state_name(enum asset_state state)
@@ -115,4 +177,32 @@ void asset_page_release(struct asset_page *page)
         asset_release(&page->assets[i]);
     free(page->assets);
     *page = (struct asset_page){ 0 };
+}
+
+void event_view_release(struct event_view *view)
+{
+    free(view->url);
+    free(view->error);
+    for (size_t i = 0; i < view->n_log; i++) {
+        free(view->log[i].error);
+        free(view->log[i].answer);
+    }
+    free(view->log);
+    *view = (struct event_view){ 0 };
+}
+
+void event_page_release(struct event_page *page)
+{
+    for (size_t i = 0; i < page->n; i++)
+        event_view_release(&page->events[i]);
+    free(page->events);
+    *page = (struct event_page){ 0 };
+}
+
+void feed_page_release(struct feed_page *page)
+{
+    for (size_t i = 0; i < page->n; i++)
+        free(page->entries[i].errors);
+    free(page->entries);
+    *page = (struct feed_page){ 0 };
 }

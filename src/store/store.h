@@ -15,10 +15,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mailbox.h"
 
 enum { ASSET_ID_LEN = 13, WEBHOOK_ID_LEN = 40, FINDING_CODES = 32 };
+enum { IDEMPOTENCY_LEN = 32 /* SHA-256 */, IDEMPOTENCY_MS = 24 * 3600 * 1000 };
+enum { ANSWER_MAX = 1024 /* bytes kept of a receiver's answer */, ATTEMPTS_MAX = 32 };
+enum { LIST_LIMIT_MAX = 1000, LIST_EXAMINE_MAX = 100000 };
 
 enum asset_state { ASSET_QUEUED, ASSET_STARTED, ASSET_SUCCESS, ASSET_FAILED };
 enum { ASSET_STATES = ASSET_FAILED + 1 };
@@ -87,22 +91,33 @@ enum step_kind {
     STEP_RELEASE,
     STEP_LEASE,
     STEP_DELIVERED,
-    STEP_PRUNE
+    STEP_RESEND,
+    STEP_PRUNE,
+    STEP_SAMPLE
 };
 
 enum step_result {
     STEP_DONE,
-    STEP_NOTHING, /* CLAIM, LEASE: nothing to do now. RETRY: no such asset. PRUNE: nothing so old */
-    STEP_LOST,   /* FINISH, RELEASE, DELIVERED: not yours (any more). RETRY: it has not ended yet */
-    STEP_FULL,   /* PUT, RETRY: as many assets wait as may */
-    STEP_FAILED, /* the batch is not durable; nothing of it happened */
+    STEP_NOTHING,  /* CLAIM, LEASE: nothing to do now. RETRY: no such asset. PRUNE: nothing so old.
+                   * RESEND: no such event, or none is dead */
+    STEP_LOST,     /* FINISH, RELEASE, DELIVERED: not yours (any more). RETRY: it has not ended yet.
+                * RESEND: it is not settled yet, or off */
+    STEP_FULL,     /* PUT, RETRY: as many assets wait as may */
+    STEP_CONFLICT, /* PUT: its idempotency key came with another body before */
+    STEP_FAILED,   /* the batch is not durable; nothing of it happened */
 };
 
-/* Accept an asset. Strings are borrowed until the step is answered. */
+/* Accept an asset. Strings and digests are borrowed until the step is answered. A key that came with
+ * the same digest within IDEMPOTENCY_MS gives the first answer again, and nothing is accepted; with
+ * another digest it is a conflict. Neither is ever STEP_FULL. */
 struct step_put {
     const char *path;
     struct notification notifications[NOTIFY_COUNT];
     char ret_id[ASSET_ID_LEN + 1];
+    bool ret_repeated; /* with DONE: ret_id was accepted earlier */
+    const uint8_t
+        *idempotency_key;       /* IDEMPOTENCY_LEN bytes, a digest of the client's; NULL: none */
+    const uint8_t *body_digest; /* IDEMPOTENCY_LEN bytes; with a key only */
 };
 /* A new run of an asset that has ended. */
 struct step_retry {
@@ -143,18 +158,47 @@ struct step_lease {
 /* The result of one attempt at an event. Settles it, or says when to try again. */
 struct step_delivered {
     uint64_t key;
-    enum event_state state; /* DELIVERED, DEAD, or PENDING: again at next_ms */
+    enum event_state state; /* DELIVERED, DEAD, OFF, or PENDING: again at next_ms */
     bool attempted;         /* false: given back untried, as on a shutdown; nothing is counted */
     int64_t next_ms;        /* wall clock */
     int http_status;        /* 0: no answer came */
     int duration_ms;
     const char *error; /* NULL or a short word: "timeout", "refused", "tls", …; borrowed */
+    const char
+        *answer; /* the first bytes of the receiver's answer, any bytes; NULL: none; borrowed */
+    size_t answer_len; /* more than ANSWER_MAX are not kept */
 };
-/* Delete up to max assets that ended before before_ms, with their events. */
+/* Make settled events due again at once, as if never attempted; their ids and their log stay. One by
+ * its id, if it is delivered or dead, or up to max dead ones, oldest first. */
+struct step_resend {
+    const char *webhook_id; /* borrowed; NULL: dead ones */
+    unsigned max;           /* of dead ones */
+    int64_t before_ms;      /* of dead ones: only those created before it; 0: all */
+    unsigned ret_count;
+};
+/* Delete up to max assets that ended before before_ms, with their events; and, without counting them,
+ * some of the feed's entries from before it and of the idempotency keys that hold no longer. DONE:
+ * something was deleted, and there may be more. */
 struct step_prune {
     int64_t before_ms;
     unsigned max;
-    unsigned ret_count;
+    unsigned ret_count; /* assets */
+};
+
+/* History for plots: rings of samples, one for each minute of a day, one for each hour of 30 days.
+ * What the values mean is their writer's business. */
+enum ring { RING_MINUTE, RING_HOUR };
+enum { RINGS = RING_HOUR + 1, RING_LEN_MAX = 1440, SAMPLE_VALUES = 16 };
+size_t ring_len(enum ring ring);
+int64_t ring_period_ms(enum ring ring);
+struct sample {
+    int64_t at_ms;
+    uint64_t values[SAMPLE_VALUES];
+};
+/* Write the sample of its minute or hour over what the ring has in that place. */
+struct step_sample {
+    enum ring ring;
+    struct sample sample;
 };
 
 /* One change that one caller asks for, with room for its answer. */
@@ -172,7 +216,9 @@ struct step {
         struct step_release release;
         struct step_lease lease;
         struct step_delivered delivered;
+        struct step_resend resend;
         struct step_prune prune;
+        struct step_sample sample;
     } u;
 };
 
@@ -201,21 +247,89 @@ struct asset {
 };
 void asset_release(struct asset *asset);
 
-/* Which assets to list, newest first. */
+/* Which assets to list, newest first; all conditions hold. A query examines at most LIST_EXAMINE_MAX
+ * assets, so a page may be short, even empty, and still have more behind it. */
 struct asset_query {
     bool by_state;
     enum asset_state state;
     const char
-        *after;     /* id of the last asset of the page before; NULL: from the newest. One that is
+        *after;       /* id of the last asset of the page before; NULL: from the newest. One that is
                         * no id: ERR_INVALID. It may be pruned meanwhile */
-    unsigned limit; /* 1 … 1000 */
+    unsigned limit;   /* 1 … LIST_LIMIT_MAX */
+    bool by_code;     /* only failed ones with this finding in their latest run */
+    unsigned code;    /* 0 … FINDING_CODES - 1 */
+    const char *path; /* exactly this one; NULL: any */
+    int64_t since_ms; /* accepted at or after; 0: open. The search ends at the first older one */
+    int64_t until_ms; /* accepted before; 0: open */
 };
 struct asset_page {       /* asset_page_release() */
     struct asset *assets; /* deliveries are not filled in */
     size_t n;
     bool more;
+    char next[ASSET_ID_LEN + 1]; /* with more: the after of the next page */
 };
 void asset_page_release(struct asset_page *page);
+
+/* One attempt at an event, as its log keeps it. */
+struct attempt {
+    int64_t at_ms;
+    int http_status; /* 0: no answer came */
+    int duration_ms;
+    char *error;  /* NULL: none */
+    char *answer; /* any bytes, and a NUL that does not count; NULL: none */
+    size_t answer_len;
+};
+/* A reader's copy of one event; event_view_release(). */
+struct event_view {
+    char webhook_id[WEBHOOK_ID_LEN + 1];
+    char asset_id[ASSET_ID_LEN + 1];
+    enum notify notify;
+    enum event_state state;
+    unsigned run, attempts;
+    char *url;
+    int64_t created_ms, next_ms,
+        last_ms;         /* 0: none. next attempt; last attempt since it was (re)sent */
+    int http_status;     /* of that attempt; 0: no answer */
+    char *error;         /* of that attempt; NULL: none */
+    struct attempt *log; /* the newest ATTEMPTS_MAX, oldest first. Lists leave it empty */
+    size_t n_log;
+};
+void event_view_release(struct event_view *view);
+/* Which events to list, those of the newest assets first. As with assets, a page may be short. */
+struct event_query {
+    bool by_state;
+    enum event_state state;
+    const char
+        *after;     /* webhook id of the last event of the page before; NULL: from the newest. One
+                        * that is none: ERR_INVALID */
+    unsigned limit; /* 1 … LIST_LIMIT_MAX */
+};
+struct event_page { /* event_page_release() */
+    struct event_view *events;
+    size_t n;
+    bool more;
+    char next[WEBHOOK_ID_LEN + 1]; /* with more: the after of the next page */
+};
+void event_page_release(struct event_page *page);
+
+/* The feed: one entry for each change of an asset's state, made in the transaction of the change and
+ * numbered 1, 2, 3, … in commit order. Whoever has read up to n has missed nothing before it. */
+struct feed_entry {
+    uint64_t seq;
+    char id[ASSET_ID_LEN + 1];
+    unsigned run;
+    enum asset_state state; /* it entered */
+    int64_t at_ms;
+    char *errors; /* of failed: JSON object; NULL for the others, or when the asset is pruned */
+};
+struct feed_page { /* feed_page_release() */
+    struct feed_entry *entries;
+    size_t n;
+    uint64_t last_seq; /* the newest there is; 0: there was none yet */
+    uint64_t
+        first_seq; /* the oldest kept; last_seq + 1: none is. Who has read less has missed some */
+};
+void feed_page_release(struct feed_page *page);
 
 struct store_stats {
     uint64_t by_state[ASSET_STATES];
@@ -239,6 +353,26 @@ struct store_ops {
     int (*list)(struct store *s, const struct asset_query *query, struct asset_page *ret_page,
                 struct err *err);
     int (*stats)(struct store *s, struct store_stats *ret_stats, struct err *err);
+    /* 1 found, 0 no such event. */
+    int (*event)(struct store *s, const char *webhook_id, struct event_view *ret_event,
+                 struct err *err);
+    int (*events)(struct store *s, const struct event_query *query, struct event_page *ret_page,
+                  struct err *err);
+    /* The newest LIST_LIMIT_MAX events of all runs of one asset, oldest first, with their logs; more:
+     * there are older ones. An unknown asset has none. */
+    int (*deliveries)(struct store *s, const char *asset_id, struct event_page *ret_page,
+                      struct err *err);
+    /* Up to limit (1 … LIST_LIMIT_MAX) entries that come after after_seq. */
+    int (*feed)(struct store *s, uint64_t after_seq, unsigned limit, struct feed_page *ret_page,
+                struct err *err);
+    /* The newest max samples of a ring, oldest first. Some may be older than the ring is long. */
+    int (*history)(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
+                   size_t *ret_n, struct err *err);
+    /* Both may be NULL. backup: copy the store as it is now to a new file at path, while it is in use.
+     * verify: count everything anew and prove invariants 1 to 3; report gets one line for each fact:
+     * 1 sound, 0 not, -1 could not tell. */
+    int (*backup)(struct store *s, const char *path, struct err *err);
+    int (*verify)(struct store *s, struct buf *report, struct err *err);
     void (*close)(struct store *s);
 };
 /* First member of every engine's own struct. */
@@ -260,4 +394,17 @@ int store_find(struct store *s, const char *id, struct asset *ret_asset, struct 
 int store_list(struct store *s, const struct asset_query *query, struct asset_page *ret_page,
                struct err *err);
 int store_stats(struct store *s, struct store_stats *ret_stats, struct err *err);
+/* What an engine does not have is ERR_UNSUPPORTED. */
+int store_event(struct store *s, const char *webhook_id, struct event_view *ret_event,
+                struct err *err);
+int store_events(struct store *s, const struct event_query *query, struct event_page *ret_page,
+                 struct err *err);
+int store_deliveries(struct store *s, const char *asset_id, struct event_page *ret_page,
+                     struct err *err);
+int store_feed(struct store *s, uint64_t after_seq, unsigned limit, struct feed_page *ret_page,
+               struct err *err);
+int store_history(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
+                  size_t *ret_n, struct err *err);
+int store_backup(struct store *s, const char *path, struct err *err);
+int store_verify(struct store *s, struct buf *report, struct err *err);
 #endif

@@ -136,6 +136,9 @@ static void random_step(struct pair *p, struct step *step, int64_t now_ms)
         step->u.prune.max = 1 + below(3);
         step->u.prune.before_ms = now_ms - below(3000);
         break;
+    case STEP_RESEND:
+    case STEP_SAMPLE:
+        break;
     }
 }
 

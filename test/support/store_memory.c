@@ -117,6 +117,7 @@ static void add_event(struct memory_store *s, uint64_t key, enum notify notify,
 static enum step_result do_put(struct memory_store *s, struct step_put *put)
 {
     struct memory_disk *d = s->disk;
+    put->ret_repeated = false;
     if (d->stats.by_state[ASSET_QUEUED] >= s->max_queued)
         return STEP_FULL;
     d->assets = sure(reallocarray(d->assets, d->assets_n + 1, sizeof(*d->assets)));
@@ -407,6 +408,10 @@ static int memory_apply(struct store *base, struct step *steps[], size_t n, int6
             break;
         case STEP_PRUNE:
             step->result = do_prune(s, &step->u.prune);
+            break;
+        case STEP_RESEND:
+        case STEP_SAMPLE:
+            step->result = STEP_NOTHING;
             break;
         }
     }
