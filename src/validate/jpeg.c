@@ -158,6 +158,7 @@ static void read_sof(struct walk *w, const struct segment *seg)
         report(w, FINDING_CORRUPT, seg->offset, "the width is 0");
     if (w->unsupported || w->damaged)
         return;
+    frame->h_max = frame->v_max = 1;
     for (unsigned i = 0; i < frame->count; i++) {
         const uint8_t *p = seg->data + 6 + 3 * i;
         struct jpeg_component *comp = &frame->comp[i];
@@ -365,9 +366,6 @@ static void report_scan(struct walk *w, const struct jpeg_scan *scan,
         (void)snprintf(what, sizeof(what), "%zu bytes left over behind the last block",
                        end->left_over);
         break;
-    case JPEG_PADDING:
-        (void)snprintf(what, sizeof(what), "the bits behind the last block are no padding");
-        break;
     case JPEG_RESTART:
         (void)snprintf(what, sizeof(what), "marker %02X where %02X should be", end->found,
                        end->expected);
@@ -434,10 +432,8 @@ static int read_scan(struct walk *w, const struct segment *seg, struct err *err)
         return -1;
     if (!prepare_scan(w, seg, &scan))
         return 0;
-    scan.padding = w->frame.padding;
     jpeg_walk_scan(&scan, media->data, media->len, w->at, w->restart, w->scratch, &end);
     w->visits += scan.visits;
-    w->frame.padding = scan.padding;
     w->at = end.marker_at;
     report_scan(w, &scan, &end);
     return 0;

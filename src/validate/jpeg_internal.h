@@ -128,8 +128,7 @@ struct jpeg_frame {
     unsigned count; /* components */
     struct jpeg_component comp[JPEG_COMPONENTS];
     unsigned h_max, v_max;
-    uint64_t blocks;  /* of all components */
-    unsigned padding; /* how the segments of its scans were filled up: see jpeg_scan */
+    uint64_t blocks; /* of all components */
 };
 
 /* What stopped the walk of entropy-coded data. */
@@ -143,12 +142,8 @@ enum jpeg_fault {
     JPEG_DC_RANGE,
     JPEG_RUN_OVERRUN,
     JPEG_LEFT_OVER,
-    JPEG_PADDING,
     JPEG_RESTART,
 };
-
-/* Of jpeg_scan.padding. */
-enum { JPEG_PADDED_ONES = 1, JPEG_PADDED_ZEROS = 2 };
 
 /* One block of an MCU: which component, with which tables. */
 struct jpeg_block {
@@ -175,7 +170,6 @@ struct jpeg_scan {
     uint64_t done;                      /* blocks before this one, in the whole scan */
     uint64_t visits;                    /* work done: blocks looked at one by one */
 
-    unsigned padding;   /* how segments were filled up so far */
     unsigned skip_bits; /* a sequential walk begins so many bits on */
 
     unsigned comp_at; /* where it stopped: component and table of the fault */

@@ -62,21 +62,9 @@ static enum jpeg_fault walk_segment(struct jpeg_scan *scan, struct jpeg_segment 
     return scan->ah ? jpeg_walk_ac_refine(scan, seg, mcus) : jpeg_walk_ac_first(scan, seg, mcus);
 }
 
-/* The last byte is filled up with ones (§F.1.2.3); some encoders take zeros, none takes both. Anything
- * else is the beginning of a block that should not be there. */
-static bool is_padded(struct jpeg_scan *scan, const struct jpeg_segment *seg)
-{
-    unsigned count = (unsigned)(-seg->bit & 7);
-    unsigned ones = (1u << count) - 1, bits = count ? seg->data[seg->bit / 8] & ones : 0;
-    if (!count)
-        return true;
-    scan->padding |= bits == ones ? JPEG_PADDED_ONES : bits ? 3 : JPEG_PADDED_ZEROS;
-    return scan->padding != 3;
-}
-
-/* Is what is left over picture data, because blocks were lost before it? Junk hardly ever reads as an
- * MCU that is there to its last bit. */
-static bool is_lost_block(struct jpeg_scan *scan, const struct jpeg_segment *seg)
+/* Is what is left over picture data, because blocks were lost before it? Junk hardly ever reads as a
+ * block that is there to its last bit. */
+static bool is_lost_block(const struct jpeg_scan *scan, const struct jpeg_segment *seg)
 {
     struct jpeg_scan probe = *scan;
     struct jpeg_segment rest = *seg;
@@ -88,15 +76,15 @@ static bool is_lost_block(struct jpeg_scan *scan, const struct jpeg_segment *seg
 }
 
 /* All blocks of the segment were read; what is behind the last? */
-static enum jpeg_fault check_tail(struct jpeg_scan *scan, const struct jpeg_segment *seg, bool last,
-                                  size_t *ret_left_over)
+static enum jpeg_fault check_tail(const struct jpeg_scan *scan, const struct jpeg_segment *seg,
+                                  bool last, size_t *ret_left_over)
 {
     size_t left_over = seg->len - (size_t)((seg->bit + 7) / 8);
     *ret_left_over = left_over;
     if (left_over && (scan->progressive || left_over > (last ? LEFT_OVER_LAST : LEFT_OVER_INNER) ||
                       is_lost_block(scan, seg)))
         return JPEG_LEFT_OVER;
-    return is_padded(scan, seg) ? JPEG_OK : JPEG_PADDING;
+    return JPEG_OK;
 }
 
 /* The code of the marker at data[at]; 0: the data end there. */

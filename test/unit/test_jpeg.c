@@ -390,18 +390,22 @@ static void left_over_bytes_are_damage_unless_few_and_junk(void **state)
     }
 }
 
-/* A grey picture of one colour: a block is a DC code and an end of block, a byte in all. */
-static void a_block_too_much_is_damage_though_it_is_only_a_byte(void **state)
+static void a_block_too_much_is_damage_though_it_is_a_few_bytes(void **state)
 {
     (void)state;
     struct verdict verdict;
-    struct bytes b = make((struct recipe){ .width = 64, .height = 64, .components = 1 });
+    struct bytes b =
+        make((struct recipe){ .width = 72, .height = 8, .components = 1, .quality = 10 });
     size_t sof = marker(b, M_SOF0);
-    b.data[sof + 6] = 56; /* a row of blocks less is promised */
-    assert_string_equal(check(b, &verdict), "corrupt");
-    b.data[sof + 6] = 64;
-    b.data[sof + 8] = 57; /* as many */
+    b.data[sof + 8] = 65; /* nine blocks, as before */
     assert_string_equal(check(b, &verdict), "");
+    b.data[sof + 8] = 64;
+    assert_string_equal(check(b, &verdict), "corrupt");
+    unsigned bytes = 0;
+    assert_int_equal(sscanf(verdict.findings[0].detail,
+                            "scan 1, block 8 of component 1: %u bytes left over", &bytes),
+                     1);
+    assert_in_range(bytes, 1, 8);
     free(b.data);
 }
 
@@ -498,7 +502,7 @@ int main(void)
         cmocka_unit_test(damage_in_a_scan_says_what_and_where),
         cmocka_unit_test(restart_markers_without_an_interval_are_damage),
         cmocka_unit_test(left_over_bytes_are_damage_unless_few_and_junk),
-        cmocka_unit_test(a_block_too_much_is_damage_though_it_is_only_a_byte),
+        cmocka_unit_test(a_block_too_much_is_damage_though_it_is_a_few_bytes),
         cmocka_unit_test(every_scan_of_a_progressive_picture_is_needed),
         cmocka_unit_test(a_scan_that_comes_twice_is_damage),
         cmocka_unit_test(any_prefix_of_a_working_file_is_refused),

@@ -174,10 +174,10 @@ static unsigned visible_permille(const struct decoded *a, const struct decoded *
 /* What the check refuses though libjpeg reads every pixel without a warning; see docs/decisions. */
 static bool is_stricter_on_purpose(const struct verdict *verdict)
 {
-    static const char *const rules[] = {
-        "no padding",       "left over",  "scans are missing",          "out of range",
-        "impossible value", "components", "out of order or sent twice", "comes twice"
-    };
+    static const char *const rules[] = { "left over",    "scans are missing",
+                                         "out of range", "impossible value",
+                                         "components",   "out of order or sent twice",
+                                         "comes twice" };
     for (uint32_t i = 0; i < verdict->finding_count; i++)
         for (size_t k = 0; k < ARRAY_LEN(rules); k++)
             if (strstr(verdict->findings[i].detail, rules[k]))
