@@ -2,7 +2,7 @@
  * what may start, lease more, submit what has gathered, sleep until something happens.
  *
  * Invariants:
- *  1. held is the number of struct attempt: waiting in an origin, running, or reported and not yet
+ *  1. held is the number of struct sending: waiting in an origin, running, or reported and not yet
  *     answered. It never exceeds HELD_WINDOWS × window, so memory is bounded whatever the backlog.
  *  2. An attempt starts only while its lease will outlive it: nobody else can have the event meanwhile.
  *  3. At most one LEASE step is out. */
@@ -109,15 +109,15 @@ static void submit(struct sender *s)
 }
 
 /* Untried, due again after pause_ms. Its attempts are not counted. */
-static void give_back(struct sender *s, struct attempt *attempt, int64_t pause_ms)
+static void give_back(struct sender *s, struct sending *sending, int64_t pause_ms)
 {
-    attempt->step.kind = STEP_DELIVERED;
-    attempt->step.u.delivered = (struct step_delivered){
-        .key = attempt->event->key,
+    sending->step.kind = STEP_DELIVERED;
+    sending->step.u.delivered = (struct step_delivered){
+        .key = sending->event->key,
         .state = EVENT_PENDING,
         .next_ms = clock_wall_ms() + pause_ms,
     };
-    gather(s, &attempt->step);
+    gather(s, &sending->step);
 }
 
 static void log_end(const struct event *event, const struct answer *answer, int duration_ms,
@@ -141,12 +141,12 @@ static void log_end(const struct event *event, const struct answer *answer, int 
 }
 
 /* An attempt came to answer: report what becomes of its event. */
-static void settle(struct sender *s, struct attempt *attempt, const struct answer *answer,
+static void settle(struct sender *s, struct sending *sending, const struct answer *answer,
                    int duration_ms)
 {
-    const struct event *event = attempt->event;
-    struct step_delivered *delivered = &attempt->step.u.delivered;
-    attempt->step.kind = STEP_DELIVERED;
+    const struct event *event = sending->event;
+    struct step_delivered *delivered = &sending->step.u.delivered;
+    sending->step.kind = STEP_DELIVERED;
     *delivered = (struct step_delivered){
         .key = event->key,
         .attempted = true,
@@ -161,13 +161,13 @@ static void settle(struct sender *s, struct attempt *attempt, const struct answe
                                                                   : s->failed;
     atomic_fetch_add(&count[event->notify != NOTIFY_START], 1);
     log_end(event, answer, duration_ms, delivered->state);
-    gather(s, &attempt->step);
+    gather(s, &sending->step);
 }
 
-static void attempt_free(struct sender *s, struct attempt *attempt)
+static void sending_free(struct sender *s, struct sending *sending)
 {
-    events_free(attempt->event);
-    free(attempt);
+    events_free(sending->event);
+    free(sending);
     s->held--;
 }
 
@@ -178,17 +178,17 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
 {
     char name[URL_ORIGIN_LEN];
     const char *why;
-    struct attempt *attempt = calloc(1, sizeof(*attempt));
-    if (!attempt) {
+    struct sending *sending = calloc(1, sizeof(*sending));
+    if (!sending) {
         log_warn("webhook_no_memory", LOG_S("asset", event->asset_id)); /* until its lease ends */
         events_free(event);
         return;
     }
     s->held++;
-    attempt->event = event;
-    attempt->start_by_ms = now_ms + START_WITHIN_MS;
+    sending->event = event;
+    sending->start_by_ms = now_ms + START_WITHIN_MS;
     if (is_draining(s)) {
-        give_back(s, attempt, DRAIN_PAUSE_MS);
+        give_back(s, sending, DRAIN_PAUSE_MS);
         return;
     }
     if (policy_is_off(s->policy) || !url_is_valid(event->url, strlen(event->url), &why)) {
@@ -197,17 +197,17 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
             .error = policy_is_off(s->policy) ? "disallowed" : "invalid_url",
             .permanent = true,
         };
-        settle(s, attempt, &answer, 0);
+        settle(s, sending, &answer, 0);
         return;
     }
     url_origin(event->url, name);
     struct origin *origin = origins_get(&s->origins, name);
     if (!origin)
-        give_back(s, attempt, STARVED_PAUSE_MS);
+        give_back(s, sending, STARVED_PAUSE_MS);
     else if (!origins_has_room(&s->origins, origin, now_ms))
-        give_back(s, attempt, crowded_pause_ms(s));
+        give_back(s, sending, crowded_pause_ms(s));
     else
-        origins_push(&s->origins, origin, attempt);
+        origins_push(&s->origins, origin, sending);
 }
 
 static void take_lease(struct sender *s, int64_t now_ms)
@@ -242,10 +242,10 @@ static void take_answers(struct sender *s, int64_t now_ms)
             take_lease(s, now_ms);
             continue;
         }
-        struct attempt *attempt = MAIL_ENTRY(step, struct attempt, step);
+        struct sending *sending = MAIL_ENTRY(step, struct sending, step);
         if (step->result != STEP_DONE)
-            log_lost(attempt->event);
-        attempt_free(s, attempt);
+            log_lost(sending->event);
+        sending_free(s, sending);
     }
 }
 
@@ -280,30 +280,30 @@ static struct transfer *rested_transfer(struct sender *s)
 
 static void rest(struct sender *s, struct transfer *t)
 {
-    t->attempt = NULL;
+    t->sending = NULL;
     TAILQ_INSERT_HEAD(&s->at_rest, t, in_list); /* the one used last is warm in the cache */
 }
 
-static int start_attempt(struct sender *s, struct attempt *attempt)
+static int start_attempt(struct sender *s, struct sending *sending)
 {
     struct transfer *t = rested_transfer(s);
     struct err err;
     if (!t)
         return -1;
-    if (transfer_prepare(t, attempt->event, clock_wall_ms(), &err) < 0) {
-        log_warn("webhook_not_begun", LOG_S("asset", attempt->event->asset_id),
+    if (transfer_prepare(t, sending->event, clock_wall_ms(), &err) < 0) {
+        log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
                  LOG_S("why", err.msg));
         rest(s, t);
         return -1;
     }
     CURLMcode code = curl_multi_add_handle(s->multi, t->easy);
     if (code != CURLM_OK) {
-        log_warn("webhook_not_begun", LOG_S("asset", attempt->event->asset_id),
+        log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
                  LOG_S("why", curl_multi_strerror(code)));
         rest(s, t);
         return -1;
     }
-    t->attempt = attempt;
+    t->sending = sending;
     TAILQ_INSERT_TAIL(&s->at_work, t, in_list);
     atomic_fetch_add(&s->in_flight, 1);
     return 0;
@@ -311,27 +311,27 @@ static int start_attempt(struct sender *s, struct attempt *attempt)
 
 static void start_attempts(struct sender *s, int64_t now_ms)
 {
-    struct attempt *attempt;
-    while ((attempt = origins_next(&s->origins, now_ms)) != NULL) {
-        if (attempt->start_by_ms <= now_ms) {
-            origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
-            give_back(s, attempt, 0);
-        } else if (start_attempt(s, attempt) < 0) {
-            origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
-            give_back(s, attempt, STARVED_PAUSE_MS);
+    struct sending *sending;
+    while ((sending = origins_next(&s->origins, now_ms)) != NULL) {
+        if (sending->start_by_ms <= now_ms) {
+            origins_ended(&s->origins, sending->origin, false, -1, now_ms);
+            give_back(s, sending, 0);
+        } else if (start_attempt(s, sending) < 0) {
+            origins_ended(&s->origins, sending->origin, false, -1, now_ms);
+            give_back(s, sending, STARVED_PAUSE_MS);
         }
     }
 }
 
 /* Take t out of libcurl's hands; its attempt is the caller's. */
-static struct attempt *leave_multi(struct sender *s, struct transfer *t)
+static struct sending *leave_multi(struct sender *s, struct transfer *t)
 {
-    struct attempt *attempt = t->attempt;
+    struct sending *sending = t->sending;
     (void)curl_multi_remove_handle(s->multi, t->easy);
     TAILQ_REMOVE(&s->at_work, t, in_list);
     rest(s, t);
     atomic_fetch_sub(&s->in_flight, 1);
-    return attempt;
+    return sending;
 }
 
 static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, int64_t now_ms)
@@ -341,15 +341,15 @@ static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, in
     transfer_answer(t, code, clock_wall_ms(), &answer);
     (void)curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &duration_us);
     int duration_ms = (int)(duration_us / 1000);
-    struct attempt *attempt = leave_multi(s, t);
-    origins_ended(&s->origins, attempt->origin, answer.error == NULL,
+    struct sending *sending = leave_multi(s, t);
+    origins_ended(&s->origins, sending->origin, answer.error == NULL,
                   answer.ours ? -1 : duration_ms, now_ms);
     if (answer.ours) {
-        log_warn("webhook_not_begun", LOG_S("asset", attempt->event->asset_id),
+        log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
                  LOG_S("why", answer.error));
-        give_back(s, attempt, STARVED_PAUSE_MS);
+        give_back(s, sending, STARVED_PAUSE_MS);
     } else {
-        settle(s, attempt, &answer, duration_ms);
+        settle(s, sending, &answer, duration_ms);
     }
 }
 
@@ -371,21 +371,21 @@ static void end_transfers(struct sender *s, int64_t now_ms)
 
 static void give_back_waiting(struct sender *s, int64_t by_ms, int64_t pause_ms)
 {
-    struct attempt *attempt = origins_take(&s->origins, by_ms), *next;
-    for (; attempt; attempt = next) {
-        next = attempt->next;
-        give_back(s, attempt, pause_ms);
+    struct sending *sending = origins_take(&s->origins, by_ms), *next;
+    for (; sending; sending = next) {
+        next = sending->next;
+        give_back(s, sending, pause_ms);
     }
 }
 
 /* What waits too long, and what waits for those that are not expected to take it soon. */
 static void sweep(struct sender *s, int64_t now_ms)
 {
-    struct attempt *attempt, *next;
+    struct sending *sending, *next;
     give_back_waiting(s, now_ms, 0);
-    for (attempt = origins_take_crowd(&s->origins, now_ms); attempt; attempt = next) {
-        next = attempt->next;
-        give_back(s, attempt, crowded_pause_ms(s));
+    for (sending = origins_take_crowd(&s->origins, now_ms); sending; sending = next) {
+        next = sending->next;
+        give_back(s, sending, crowded_pause_ms(s));
     }
     s->sweep_ms = now_ms + SWEEP_MS;
 }
@@ -398,9 +398,9 @@ static void drain(struct sender *s, int64_t now_ms)
     if (now_ms < atomic_load(&s->drain_by_ms))
         return;
     while ((t = TAILQ_FIRST(&s->at_work)) != NULL) {
-        struct attempt *attempt = leave_multi(s, t);
-        origins_ended(&s->origins, attempt->origin, false, -1, now_ms);
-        give_back(s, attempt, DRAIN_PAUSE_MS);
+        struct sending *sending = leave_multi(s, t);
+        origins_ended(&s->origins, sending->origin, false, -1, now_ms);
+        give_back(s, sending, DRAIN_PAUSE_MS);
     }
 }
 

@@ -136,15 +136,15 @@ static void count_waiting(struct origins *origins, struct origin *origin, int ch
         origins->waiting_unproven += (unsigned)change;
 }
 
-void origins_push(struct origins *origins, struct origin *origin, struct attempt *attempt)
+void origins_push(struct origins *origins, struct origin *origin, struct sending *sending)
 {
-    attempt->origin = origin;
-    attempt->next = NULL;
+    sending->origin = origin;
+    sending->next = NULL;
     if (origin->waiting == 0)
-        origin->first = attempt;
+        origin->first = sending;
     else
-        origin->last->next = attempt;
-    origin->last = attempt;
+        origin->last->next = sending;
+    origin->last = sending;
     count_waiting(origins, origin, 1);
     if (origin->place != ORIGIN_READY) { /* else it keeps its turn */
         leave_list(origins, origin);
@@ -177,16 +177,16 @@ static struct origin *next_origin(struct origins *origins, int64_t now_ms)
     return origin;
 }
 
-struct attempt *origins_next(struct origins *origins, int64_t now_ms)
+struct sending *origins_next(struct origins *origins, int64_t now_ms)
 {
     if (origins->running >= origins->window)
         return NULL;
     struct origin *origin = next_origin(origins, now_ms);
     if (!origin)
         return NULL;
-    struct attempt *attempt = origin->first;
-    origin->first = attempt->next;
-    attempt->next = NULL;
+    struct sending *sending = origin->first;
+    origin->first = sending->next;
+    sending->next = NULL;
     count_waiting(origins, origin, -1);
     if (origin->running++ == 0)
         origin->progress_ms = now_ms;
@@ -194,7 +194,7 @@ struct attempt *origins_next(struct origins *origins, int64_t now_ms)
     if (!origin->proven)
         origins->running_unproven++;
     enter_list(origins, origin);
-    return attempt;
+    return sending;
 }
 
 void origins_ended(struct origins *origins, struct origin *origin, bool ok, int64_t duration_ms,
@@ -222,8 +222,8 @@ void origins_ended(struct origins *origins, struct origin *origin, bool ok, int6
 }
 
 /* Move the first n that wait for origin to the chain that ends at end; returns its new end. */
-static struct attempt **take_first(struct origins *origins, struct origin *origin, unsigned n,
-                                   struct attempt **end)
+static struct sending **take_first(struct origins *origins, struct origin *origin, unsigned n,
+                                   struct sending **end)
 {
     leave_list(origins, origin);
     for (; n > 0; n--) {
@@ -237,10 +237,10 @@ static struct attempt **take_first(struct origins *origins, struct origin *origi
 }
 
 /* The same with all but the first `keep`. */
-static struct attempt **take_rest(struct origins *origins, struct origin *origin, unsigned keep,
-                                  struct attempt **end)
+static struct sending **take_rest(struct origins *origins, struct origin *origin, unsigned keep,
+                                  struct sending **end)
 {
-    struct attempt *last_kept = NULL, *first = origin->first, *last = origin->last;
+    struct sending *last_kept = NULL, *first = origin->first, *last = origin->last;
     if (origin->waiting <= keep)
         return end;
     leave_list(origins, origin);
@@ -257,17 +257,17 @@ static struct attempt **take_rest(struct origins *origins, struct origin *origin
     return &last->next;
 }
 
-struct attempt *origins_take(struct origins *origins, int64_t by_ms)
+struct sending *origins_take(struct origins *origins, int64_t by_ms)
 {
-    struct attempt *taken = NULL, **end = &taken;
+    struct sending *taken = NULL, **end = &taken;
     struct origin *origin;
     for (unsigned i = 0; i < ORIGIN_BUCKETS; i++) {
         LIST_FOREACH(origin, &origins->buckets[i], in_bucket)
         {
             unsigned n = 0;
-            const struct attempt *attempt = origin->first;
-            while (n < origin->waiting && attempt->start_by_ms <= by_ms) {
-                attempt = attempt->next;
+            const struct sending *sending = origin->first;
+            while (n < origin->waiting && sending->start_by_ms <= by_ms) {
+                sending = sending->next;
                 n++;
             }
             if (n > 0)
@@ -278,9 +278,9 @@ struct attempt *origins_take(struct origins *origins, int64_t by_ms)
     return taken;
 }
 
-struct attempt *origins_take_crowd(struct origins *origins, int64_t now_ms)
+struct sending *origins_take_crowd(struct origins *origins, int64_t now_ms)
 {
-    struct attempt *taken = NULL, **end = &taken;
+    struct sending *taken = NULL, **end = &taken;
     struct origin *origin;
     unsigned most = room_of_unproven(origins);
     origins->was_crowded = origins->crowded;

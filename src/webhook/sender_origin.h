@@ -18,8 +18,8 @@
 #include "webhook/url.h"
 
 /* One leased event on its way, with room for the step that reports its end. */
-struct attempt {
-    struct attempt *next; /* in its origin's list */
+struct sending {
+    struct sending *next; /* in its origin's list */
     struct origin *origin;
     struct event *event; /* owned */
     int64_t start_by_ms; /* later, its lease could end before the attempt does */
@@ -31,7 +31,7 @@ struct origin {
     LIST_ENTRY(origin) in_bucket;
     TAILQ_ENTRY(origin) in_list; /* of the table's ready or idle lists, if in any */
     enum { ORIGIN_BLOCKED, ORIGIN_READY, ORIGIN_IDLE } place;
-    struct attempt *first, *last; /* waiting */
+    struct sending *first, *last; /* waiting */
     unsigned waiting, running;
     bool proven;         /* had a success in the last five minutes, when last looked at */
     int64_t success_ms;  /* of the last one, monotonic */
@@ -67,14 +67,14 @@ void origins_release(struct origins *origins);
 struct origin *origins_get(struct origins *origins, const char *name);
 /* Whether one more event may wait for it (rule 3). */
 bool origins_has_room(const struct origins *origins, const struct origin *origin, int64_t now_ms);
-void origins_push(struct origins *origins, struct origin *origin, struct attempt *attempt);
+void origins_push(struct origins *origins, struct origin *origin, struct sending *sending);
 /* The next attempt to make, which from now on runs. NULL: none may start. */
-struct attempt *origins_next(struct origins *origins, int64_t now_ms);
+struct sending *origins_next(struct origins *origins, int64_t now_ms);
 /* A running attempt is over. ok: with success; duration_ms -1: it says nothing of the origin. */
 void origins_ended(struct origins *origins, struct origin *origin, bool ok, int64_t duration_ms,
                    int64_t now_ms);
 /* Take out all that waits and whose start_by_ms is at most by_ms, linked by next. */
-struct attempt *origins_take(struct origins *origins, int64_t by_ms);
+struct sending *origins_take(struct origins *origins, int64_t by_ms);
 /* Take out what waits against rule 3, linked by next. Called about once a second. */
-struct attempt *origins_take_crowd(struct origins *origins, int64_t now_ms);
+struct sending *origins_take_crowd(struct origins *origins, int64_t now_ms);
 #endif

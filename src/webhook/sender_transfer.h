@@ -14,7 +14,7 @@
 #include "webhook/policy.h"
 #include "webhook/sender_schedule.h"
 
-struct attempt;
+struct sending;
 
 enum {
     TRANSFER_MAX_HEADER = 32 * 1024, /* all header lines of all answers, trailers too */
@@ -27,7 +27,7 @@ struct transfer {
     TAILQ_ENTRY(transfer) in_list; /* of the sender's: those at rest, those at work */
     CURL *easy;
     const struct policy *policy;
-    struct attempt *attempt; /* NULL: at rest */
+    struct sending *sending; /* NULL: at rest */
     struct buf body;
     char id_line[WEBHOOK_ID_LEN + 32], timestamp_line[64];
     struct curl_slist headers[4];

@@ -174,7 +174,7 @@ static struct origin *get(struct origins *o, const char *name)
     return origin;
 }
 
-static void push(struct origins *o, const char *name, struct attempt *attempts, unsigned n)
+static void push(struct origins *o, const char *name, struct sending *attempts, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         origins_push(o, get(o, name), &attempts[i]);
@@ -185,9 +185,9 @@ static const char *starts(struct origins *o, int64_t now_ms)
 {
     static char text[MANY * 4];
     size_t n = 0;
-    struct attempt *attempt;
-    while ((attempt = origins_next(o, now_ms)) != NULL)
-        text[n++] = attempt->origin->name[0];
+    struct sending *sending;
+    while ((sending = origins_next(o, now_ms)) != NULL)
+        text[n++] = sending->origin->name[0];
     text[n] = '\0';
     return text;
 }
@@ -202,7 +202,7 @@ static void finish(struct origins *o, const char *name, unsigned n, bool ok, int
 /* name's origin gets a success at now_ms. */
 static void prove(struct origins *o, const char *name, int64_t now_ms)
 {
-    struct attempt one = { 0 };
+    struct sending one = { 0 };
     push(o, name, &one, 1);
     assert_int_equal(strlen(starts(o, now_ms)), 1);
     finish(o, name, 1, true, 1, now_ms);
@@ -212,7 +212,7 @@ static void origins_take_turns_up_to_their_limit(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
+    struct sending a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
     origins_init(&o, 100, 3);
     push(&o, "a", a, 5);
     push(&o, "b", b, 2);
@@ -235,7 +235,7 @@ static void an_origins_events_keep_their_order(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt a[4] = { 0 };
+    struct sending a[4] = { 0 };
     origins_init(&o, 4, 4);
     push(&o, "a", a, 2);
     assert_ptr_equal(origins_next(&o, 0), &a[0]);
@@ -252,7 +252,7 @@ static void origins_that_never_answered_have_half_the_window(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
+    struct sending a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
     origins_init(&o, 8, 8);
     prove(&o, "c", 0);
     push(&o, "a", a, 8);
@@ -268,7 +268,7 @@ static void origins_that_never_answered_have_half_the_window(void **state)
     assert_int_equal(strlen(text), 5);
     assert_int_equal(o.running, 8);
     assert_true(o.running_unproven <= 4);
-    struct attempt *left;
+    struct sending *left;
     while ((left = origins_take(&o, INT64_MAX)) != NULL)
         ;
     for (const char *name = "abc"; *name; name++) {
@@ -283,7 +283,7 @@ static void a_window_of_one_still_serves_new_origins(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt a[2] = { 0 };
+    struct sending a[2] = { 0 };
     origins_init(&o, 1, 4);
     push(&o, "a", a, 2);
     assert_string_equal(starts(&o, 0), "a");
@@ -297,7 +297,7 @@ static void a_success_counts_for_five_minutes(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt a[MANY] = { 0 };
+    struct sending a[MANY] = { 0 };
     origins_init(&o, 8, 8);
     prove(&o, "a", 1000);
     push(&o, "a", a, 8);
@@ -326,7 +326,7 @@ static void an_origin_holds_what_it_can_take_in_ten_seconds(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct origins o;
-        struct attempt a[2] = { 0 };
+        struct sending a[2] = { 0 };
         origins_init(&o, 16, 2);
         if (rows[i].duration_ms >= 0) {
             push(&o, "a", a, 1);
@@ -351,7 +351,7 @@ static void an_origin_holds_what_it_can_take_in_ten_seconds(void **state)
     }
 }
 
-static unsigned length(const struct attempt *chain)
+static unsigned length(const struct sending *chain)
 {
     unsigned n = 0;
     for (; chain; chain = chain->next)
@@ -363,21 +363,21 @@ static void who_turns_out_to_be_slow_loses_the_youngest_of_its_queue(void **stat
 {
     (void)state;
     struct origins o;
-    struct attempt a[MANY] = { 0 }, b[MANY] = { 0 };
+    struct sending a[MANY] = { 0 }, b[MANY] = { 0 };
     origins_init(&o, 64, 2);
     push(&o, "a", a, 32);
     push(&o, "b", b, 8);
     assert_string_equal(starts(&o, 0), "abab");
     assert_null(origins_take_crowd(&o, 1)); /* too early to tell */
     finish(&o, "b", 1, true, 1, 1000);
-    struct attempt *taken = origins_take_crowd(&o, 1000);
+    struct sending *taken = origins_take_crowd(&o, 1000);
     assert_int_equal(length(taken), 10); /* of a: in ten seconds it takes 20 of its 30 */
     assert_ptr_equal(taken, &a[22]);
     assert_null(origins_take_crowd(&o, 1000));
     push(&o, "a", a + 22, 1); /* behind the last that stayed */
     finish(&o, "a", 2, true, 1, 1000);
     unsigned n = 0;
-    for (struct attempt *next; (next = origins_next(&o, 1000)) != NULL; n++) {
+    for (struct sending *next; (next = origins_next(&o, 1000)) != NULL; n++) {
         if (next->origin->name[0] == 'a')
             assert_true(next <= &a[22]);
         finish(&o, next->origin->name, 1, true, 1, 1000);
@@ -392,7 +392,7 @@ static void unproven_origins_do_not_fill_the_memory_for_long(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt attempts[MANY][4] = { 0 }, good[2] = { 0 };
+    struct sending attempts[MANY][4] = { 0 }, good[2] = { 0 };
     char name[16];
     origins_init(&o, 16, 1); /* 64 may be held, 32 of them by origins without a success */
     prove(&o, "good", 0);
@@ -420,7 +420,7 @@ static void what_waited_too_long_is_taken_out(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt a[3] = { 0 }, b[1] = { 0 };
+    struct sending a[3] = { 0 }, b[1] = { 0 };
     origins_init(&o, 4, 1);
     for (int i = 0; i < 3; i++)
         a[i].start_by_ms = 100 * (i + 1);
@@ -428,7 +428,7 @@ static void what_waited_too_long_is_taken_out(void **state)
     push(&o, "a", a, 3);
     push(&o, "b", b, 1);
     assert_null(origins_take(&o, 99));
-    struct attempt *taken = origins_take(&o, 200);
+    struct sending *taken = origins_take(&o, 200);
     unsigned n = 0;
     for (; taken; taken = taken->next, n++)
         assert_true(taken != &a[2]);
@@ -443,7 +443,7 @@ static void idle_origins_are_forgotten_but_never_busy_ones(void **state)
 {
     (void)state;
     struct origins o;
-    struct attempt busy[2] = { 0 };
+    struct sending busy[2] = { 0 };
     char name[32];
     origins_init(&o, 4, 1);
     push(&o, "busy", busy, 2);
