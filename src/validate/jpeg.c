@@ -26,8 +26,9 @@ enum {
     /* Bytes between two segments once picture data came: more is a part of a scan gone astray. */
     MOST_JUNK = 8,
     /* Largest DC coefficient, dequantised: eight times the distance of a sample from the middle
-     * (§A.3.1, §A.3.3). Rounding to the next multiple of the quantiser comes on top. */
-    DC_RANGE = 8 * 128 + 8,
+     * (§A.3.1, §A.3.3) and a little for inexact transforms. Rounding to a multiple of the quantiser
+     * comes on top. */
+    DC_RANGE = 8 * 128 + 16,
     MAX_AC_SIZE = 10, /* Table F.2, 8-bit precision */
 };
 

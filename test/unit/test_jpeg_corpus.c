@@ -1,3 +1,4 @@
+/* link: -ljpeg */
 /* The whole check over real files with known answers, and how often it errs. The corpus is not part of
  * the project: ASSAY_SHARED names the folder that holds it. */
 #include <stdarg.h>
@@ -6,74 +7,112 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <jansson.h>
-
 #include "base/cleanup.h"
-#include "validate/validator.h"
+#include "test_jpeg_tools.h"
 
 enum kind { WORKING, CORRUPT, UNSUPPORTED, OTHER_IMAGE, NO_IMAGE, EMPTY, KINDS };
 
+static const char *const kinds[KINDS] = {
+    [WORKING] = "working jpeg",
+    [CORRUPT] = "corrupt/truncated jpeg",
+    [UNSUPPORTED] = "unsupported jpeg flavour",
+    [OTHER_IMAGE] = "image but not jpeg",
+    [NO_IMAGE] = "not an image",
+    [EMPTY] = "empty",
+};
+
+/* Who judges a file that begins like a JPEG: is it a working one? */
+struct witness {
+    const json_t *row; /* of the manifest, which holds what browsers did */
+    enum oracle full;
+    bool header;
+};
+
+static bool browser(const struct witness *w, const char *name, const char *call)
+{
+    return json_is_true(json_object_get(json_object_get(w->row, name), call));
+}
+
+static bool libjpeg_header(const struct witness *w)
+{
+    return w->header;
+}
+
+static bool libjpeg_no_error(const struct witness *w)
+{
+    return w->full != ORACLE_FATAL;
+}
+
+static bool libjpeg_no_warning(const struct witness *w)
+{
+    return w->full == ORACLE_CLEAN;
+}
+
+static bool chromium_img(const struct witness *w)
+{
+    return browser(w, "chromium", "img");
+}
+
+static bool chromium_bitmap(const struct witness *w)
+{
+    return browser(w, "chromium", "bitmap");
+}
+
+static bool firefox_decode(const struct witness *w)
+{
+    return browser(w, "firefox", "decode");
+}
+
 static const struct {
-    const char *verdict; /* in the manifest */
-    const char *column;
-} kinds[KINDS] = {
-    [WORKING] = { "working jpeg", "false reject of working" },
-    [CORRUPT] = { "corrupt/truncated jpeg", "corrupt" },
-    [UNSUPPORTED] = { "unsupported jpeg flavour", "unsupported" },
-    [OTHER_IMAGE] = { "image but not jpeg", "other image" },
-    [NO_IMAGE] = { "not an image", "not image" },
-    [EMPTY] = { "empty", "empty" },
+    const char *name;
+    bool (*accepts)(const struct witness *w);
+} rivals[] = {
+    { "libjpeg header: no error", libjpeg_header },
+    { "libjpeg full decode: no error", libjpeg_no_error },
+    { "libjpeg full decode: no error, no warning", libjpeg_no_warning },
+    { "img load event (Chromium)", chromium_img },
+    { "createImageBitmap (Chromium)", chromium_bitmap },
+    { "img.decode (Firefox)", firefox_decode },
 };
 
 struct count {
     unsigned files[KINDS], wrong[KINDS];
+    unsigned rival[ARRAY_LEN(rivals)][KINDS];
 };
 
 static enum kind kind_of(const char *verdict)
 {
     enum kind kind = WORKING;
-    while (kind < KINDS && strcmp(kinds[kind].verdict, verdict) != 0)
+    while (kind < KINDS && strcmp(kinds[kind], verdict) != 0)
         kind++;
     return kind;
 }
 
-static const char *shared(void)
-{
-    const char *path = getenv("ASSAY_SHARED");
-    return path ? path : "../shared";
-}
-
-static uint8_t *read_file(const char *name, size_t *ret_len)
-{
-    char path[4096];
-    (void)snprintf(path, sizeof(path), "%s/corpus/files/%s", shared(), name);
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        fail_msg("no file '%s'", path);
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    *ret_len = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *data = malloc(*ret_len + 1);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, *ret_len, file), *ret_len);
-    (void)fclose(file);
-    return data;
-}
-
-static void check_file(const char *name, struct verdict *verdict)
+static void check_file(struct bytes b, struct verdict *verdict)
 {
     /* Larger than any picture in the corpus: its rule of size is the server's business. */
     const struct limits limits = { 100000, 100000, UINT64_MAX };
-    size_t len;
-    CLEANUP(freep) uint8_t *data = read_file(name, &len);
-    size_t tail_len = len < 32 ? len : 32;
-    const struct media media = { data, len, len, data + len - tail_len, tail_len };
+    size_t tail_len = b.len < 32 ? b.len : 32;
+    const struct media media = { b.data, b.len, b.len, b.data + b.len - tail_len, tail_len };
     struct err err;
-    verdict_init(verdict, len);
+    verdict_init(verdict, b.len);
     assert_int_equal(validator_image.check(&media, &limits, verdict, &err), 0);
+    assert_true(verdict_is_sane(verdict));
+}
+
+static void ask_rivals(const json_t *row, struct bytes b, enum kind kind, struct count *count)
+{
+    size_t size;
+    struct witness w = { .row = row };
+    bool looks = b.len > 2 && !memcmp(b.data, "\xFF\xD8\xFF", 3);
+    if (looks) {
+        w.full = oracle_decode(b.data, b.len, NULL, 0, &size);
+        w.header = oracle_header(b.data, b.len);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rivals); i++) {
+        bool accepted = looks && rivals[i].accepts(&w);
+        count->rival[i][kind] += accepted != (kind == WORKING);
+    }
 }
 
 static void explain(const char *name, const char *wanted, const struct verdict *verdict)
@@ -120,8 +159,14 @@ static bool judge(const json_t *row, const char *name, enum kind kind,
         break;
     }
     if (!right)
-        explain(name, kinds[kind].verdict, verdict);
+        explain(name, kinds[kind], verdict);
     return right;
+}
+
+static void print_row(const char *name, const unsigned wrong[static KINDS])
+{
+    printf("| %s | %u | %u | %u | %u | %u |\n", name, wrong[CORRUPT], wrong[UNSUPPORTED],
+           wrong[OTHER_IMAGE], wrong[NO_IMAGE] + wrong[EMPTY], wrong[WORKING]);
 }
 
 static void print_table(const char *title, const struct count *count)
@@ -132,9 +177,9 @@ static void print_table(const char *title, const struct count *count)
         count->files[OTHER_IMAGE], count->files[NO_IMAGE], count->files[EMPTY]);
     printf("| tool | false accept: corrupt | unsupported | other image | not image/empty | false "
            "reject of working |\n| --- | --- | --- | --- | --- | --- |\n");
-    printf("| assay | %u | %u | %u | %u | %u |\n", count->wrong[CORRUPT], count->wrong[UNSUPPORTED],
-           count->wrong[OTHER_IMAGE], count->wrong[NO_IMAGE] + count->wrong[EMPTY],
-           count->wrong[WORKING]);
+    for (size_t i = 0; i < ARRAY_LEN(rivals); i++)
+        print_row(rivals[i].name, count->rival[i]);
+    print_row("assay", count->wrong);
 }
 
 static void files_with_known_answers_get_them(void **state)
@@ -142,7 +187,7 @@ static void files_with_known_answers_get_them(void **state)
     (void)state;
     struct count wild = { 0 }, derived = { 0 };
     char path[4096], line[65536];
-    (void)snprintf(path, sizeof(path), "%s/corpus/manifest.jsonl", shared());
+    (void)snprintf(path, sizeof(path), "%s/corpus/manifest.jsonl", shared_folder());
     FILE *manifest = fopen(path, "r");
     if (!manifest) {
         printf("    skipped: there is no '%s'\n", path);
@@ -158,8 +203,13 @@ static void files_with_known_answers_get_them(void **state)
             bool made = !strcmp(json_string_value(json_object_get(row, "source")), "derived");
             struct count *count = made ? &derived : &wild;
             struct verdict verdict;
-            check_file(name, &verdict);
-            assert_true(verdict_is_sane(&verdict));
+            CLEANUP(freep) uint8_t *data = NULL;
+            struct bytes b = corpus_file(name);
+            if (!b.data)
+                fail_msg("no file '%s'", name);
+            data = b.data;
+            check_file(b, &verdict);
+            ask_rivals(row, b, kind, count);
             count->files[kind]++;
             count->wrong[kind] += !judge(row, name, kind, &verdict);
         }

@@ -331,7 +331,7 @@ static void visible_damage_to_photographs_is_noticed(void **state)
 {
     (void)state;
     static struct bytes baseline[MOST_PHOTOS], progressive[MOST_PHOTOS];
-    uint64_t each = setting("EACH", 4);
+    uint64_t each = setting("EACH", 3);
     size_t count = 0, found = corpus_photos(0xC0, baseline, MOST_PHOTOS, EACH_SOURCE);
     random_state = setting("SEED", 88172645463325252u);
     for (size_t i = 0; i < found; i++) {

@@ -77,6 +77,22 @@ oracle_decode(const uint8_t *data, size_t len, uint8_t *pixels, size_t pixels_ma
     return result;
 }
 
+static __attribute__((unused)) bool oracle_header(const uint8_t *data, size_t len)
+{
+    struct jpeg_decompress_struct cinfo;
+    struct oracle_errors errors;
+    cinfo.err = oracle_errors(&errors);
+    jpeg_create_decompress(&cinfo);
+    if (setjmp(errors.fatal)) {
+        jpeg_destroy_decompress(&cinfo);
+        return false;
+    }
+    jpeg_mem_src(&cinfo, data, len);
+    (void)jpeg_read_header(&cinfo, TRUE);
+    jpeg_destroy_decompress(&cinfo);
+    return true;
+}
+
 /* The same picture with the usual progression and tables of its own; NULL data: it cannot be read. */
 static __attribute__((unused)) struct bytes oracle_progressive(struct bytes in)
 {
