@@ -65,6 +65,8 @@ static struct http_exchange *exchange_new(struct http_conn *c)
     x->conn = c;
     x->loop = c->loop;
     x->large = NULL;
+    x->large_counted = 0;
+    x->streams = false;
     http_link_init(&x->orphan);
     http_reader_init(&x->reader, &c->loop->server->limits, x->block, sizeof(x->block));
     return x;
@@ -76,6 +78,7 @@ void http_exchange_free(struct http_exchange *x)
     bool was_orphan = !x->conn;
     http_link_remove(&x->orphan);
     free(x->large);
+    (void)atomic_fetch_sub(&loop->server->large, x->large_counted);
     http_spare_put(&loop->exchanges, x);
     if (was_orphan) {
         atomic_fetch_sub(&loop->server->orphans, 1);
@@ -98,7 +101,12 @@ void http_conn_close(struct http_conn *c)
         return;
     (void)close(c->fd); /* leaves the epoll set as well: nobody else has this descriptor */
     c->fd = -1;
-    if (c->busy) {
+    if (c->busy && c->x->streams) {
+        c->busy = false; /* before it is told: nothing may be written any more */
+        c->x->conn = NULL;
+        loop->server->ops->gone(loop->ctx, c->x);
+        c->x->conn = c;
+    } else if (c->busy) {
         c->x->conn = NULL;
         http_link_append(&loop->orphans, &c->x->orphan);
         atomic_fetch_add(&loop->server->orphans, 1);
@@ -176,6 +184,8 @@ void http_conn_refuse(struct http_conn *c, int status, const char *detail)
     bool is_head = c->x && http_reader_is_head(&c->x->reader);
     atomic_fetch_add_explicit(&loop->refused, 1, memory_order_relaxed);
     c->closing = c->lingers = true;
+    if (loop->server->ops->refused)
+        loop->server->ops->refused(loop->ctx, status);
     if (http_out_response(c, &response, is_head, true) < 0)
         http_conn_close(c);
 }
@@ -188,10 +198,21 @@ static bool grow(struct http_exchange *x)
     size_t cap = x->reader.cap * 2, wants = http_reader_wants(&x->reader);
     if (cap > wants)
         cap = wants > x->reader.cap ? wants : cap;
-    char *larger = malloc(cap);
-    if (!larger)
+    size_t counted = cap > HTTP_LARGE ? cap : 0;
+    atomic_size_t *large = &x->loop->server->large;
+    if (counted > 0 &&
+        atomic_fetch_add(large, counted) + counted > x->loop->server->config.max_large) {
+        (void)atomic_fetch_sub(large, counted);
         return false;
+    }
+    char *larger = malloc(cap);
+    if (!larger) {
+        (void)atomic_fetch_sub(large, counted);
+        return false;
+    }
     http_reader_move(&x->reader, larger, cap);
+    (void)atomic_fetch_sub(large, x->large_counted);
+    x->large_counted = counted;
     free(x->large);
     x->large = larger;
     return true;
@@ -217,7 +238,7 @@ static bool receive(struct http_conn *c)
     char *room = http_reader_room(&c->x->reader, &room_len);
     if (room_len == 0) {
         if (!grow(c->x)) {
-            http_conn_refuse(c, 503, "The server is out of memory.");
+            http_conn_refuse(c, 503, "There is no memory for this body just now.");
             return true;
         }
         room = http_reader_room(&c->x->reader, &room_len);
@@ -343,6 +364,14 @@ static void work(struct http_conn *c)
     }
 }
 
+/* A stream's writer may have more. What it writes now is sent in the next turn, after the others. */
+static void tell_drained(struct http_conn *c)
+{
+    const struct http_app *ops = c->loop->server->ops;
+    if (c->fd >= 0 && c->busy && c->x->streams && !c->out && ops->drained)
+        ops->drained(c->loop->ctx, c->x);
+}
+
 void http_conn_run(struct http_conn *c)
 {
     assert(!c->running);
@@ -354,6 +383,9 @@ void http_conn_run(struct http_conn *c)
     if (!c->out) /* else the client must first take what it asked for */
         work(c);
     flush(c);
+    if (c->broken)
+        http_conn_close(c);
+    tell_drained(c);
     if (c->fd >= 0)
         settle(c);
     c->running = false;

@@ -67,6 +67,18 @@ struct http_app {
     /* All that was readable in this turn of the loop was handled: hand over as one what handle() kept.
      * NULL: nothing to do. */
     void (*turn_over)(void *ctx);
+    /* ms until turn_over() must be called even if nothing happens; -1: any time will do. NULL: that. */
+    int (*sleep_ms)(void *ctx);
+    /* The longest body of this request, whose head was read; 0: as config says. NULL: always that. */
+    size_t (*max_body)(const struct http_request *head);
+    /* The client of a streamed answer has left, or was too slow: x is no more. */
+    void (*gone)(void *ctx, struct http_exchange *x);
+    /* All that was written of a streamed answer has been sent. NULL: nobody cares. */
+    void (*drained)(void *ctx, struct http_exchange *x);
+    /* The drain has begun: answer what is kept and end what is streamed, soon. NULL: nothing is kept long. */
+    void (*drain)(void *ctx);
+    /* The server itself has answered with status. NULL: nobody counts. */
+    void (*refused)(void *ctx, int status);
     /* Body for an answer that the server itself gives (400, 408, 413, 421, 431, 503 …): append it to
      * body and return its content type. detail is a sentence for the client. */
     const char *(*problem)(int status, const char *detail, struct buf *body);
@@ -76,6 +88,7 @@ struct http_config {
     const char *listen;       /* "127.0.0.1:5001", "[::1]:5001", "0.0.0.0:5001"; port 0: any */
     unsigned threads;         /* 0: 1 */
     size_t max_body;          /* bytes; a longer one is 413; 0: 64 KiB */
+    size_t max_large;         /* bytes of all bodies over 64 KiB together; beyond: 503; 0: 64 MiB */
     unsigned max_connections; /* of all threads together; 0: 1024 */
     /* Deadlines, ms; 0: 5000, 10000, 60000, 10000 */
     int head_ms, body_ms, idle_ms, write_ms;
@@ -97,6 +110,18 @@ void http_stop(struct http_server *server, int timeout_ms);
 /* Answer a request: HEAD's body is left out but counted; Content-Length and Date are added. The exchange
  * is gone after it. If the client has left meanwhile nothing happens. */
 void http_reply(struct http_exchange *x, const struct http_response *response);
+
+/* A streamed answer: a head, pieces, an end, each from the exchange's own thread. Its body is chunked, or
+ * ends with the connection for a client of HTTP/1.0. Nothing blocks and nothing is refused: what the client
+ * has not taken yet is kept, so look at http_stream_unsent() before more is written. The write deadline
+ * runs while there is some. */
+/* The response's body is not looked at. False: the exchange is over, because it was a HEAD or the client
+ * has left. True: until http_stream_end() or gone(). */
+bool http_stream_begin(struct http_exchange *x, const struct http_response *response);
+void http_stream_write(struct http_exchange *x, const void *data, size_t len);
+size_t http_stream_unsent(const struct http_exchange *x);
+void http_stream_end(struct http_exchange *x);
+
 /* Room for the application's own data of one request: size bytes, zeroed at arrival. */
 enum { HTTP_APP_DATA = 1024 };
 void *http_app_data(struct http_exchange *x);

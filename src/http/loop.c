@@ -161,6 +161,8 @@ static void drain(struct http_loop *loop)
         c->readable = true; /* a request may have come since; an idle connection is closed if not */
         http_conn_queue(c);
     }
+    if (loop->server->ops->drain)
+        loop->server->ops->drain(loop->ctx);
     atomic_fetch_sub(&loop->server->undrained, 1);
     http_tell_stopper(loop->server);
 }
@@ -242,10 +244,11 @@ static int sleep_ms(const struct http_loop *loop)
         const struct http_conn *c = HTTP_LINKED(loop->waits[i].next, struct http_conn, waiting);
         due = c->due_ms < due ? c->due_ms : due;
     }
-    if (due == INT64_MAX)
-        return -1;
-    int64_t wait = due - clock_mono_ms();
-    return wait < 0 ? 0 : wait > 60000 ? 60000 : (int)wait;
+    int64_t wait = due == INT64_MAX ? -1 : due - clock_mono_ms();
+    if (due != INT64_MAX)
+        wait = wait < 0 ? 0 : wait > 60000 ? 60000 : wait;
+    int app = loop->server->ops->sleep_ms ? loop->server->ops->sleep_ms(loop->ctx) : -1;
+    return app >= 0 && (wait < 0 || app < wait) ? app : (int)wait;
 }
 
 static void bury(struct http_loop *loop)

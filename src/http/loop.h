@@ -7,6 +7,7 @@
  *   loop.c     one thread: waits for events and deadlines, accepts
  *   conn.c     one connection: read, parse, handle, write, close
  *   reply.c    http_reply(): an answer as bytes
+ *   stream.c   http_stream_…(): an answer piece by piece
  *
  * Everything in struct http_loop and below belongs to that thread alone, unless it says otherwise. */
 #include <pthread.h>
@@ -28,6 +29,7 @@ enum {
     HTTP_SPARE_MAX = 256,      /* unused blocks of a kind that a loop keeps */
     HTTP_REQUESTS_MAX = 1000,  /* on one connection */
     HTTP_TURN_MAX = 64,        /* requests of one connection before the others have their turn */
+    HTTP_LARGE = 128 * 1024,   /* bytes of input from which on all connections share a limit */
     HTTP_OUT_MAX = 64 * 1024,  /* pipelined answers that are collected before they are sent */
     HTTP_OVERFLOW_MAX = 64, /* connections over the limit that are told so; beyond: just closed */
     HTTP_LINGER_MS = 2000,  /* how long a client may take to read a last answer */
@@ -60,6 +62,7 @@ struct http_server {
     atomic_uint overflow;  /* connections that are told that there are too many */
     atomic_uint orphans;   /* exchanges that are kept although their client has left */
     atomic_uint undrained; /* loops that still accept */
+    atomic_size_t large;   /* bytes of buffers over HTTP_LARGE */
     atomic_bool draining, stopping;
     pthread_mutex_t lock; /* for changed: signalled while draining, when one of the counts falls */
     pthread_cond_t changed;
@@ -113,6 +116,7 @@ struct http_conn {
     bool lingers;      /* closing, but the client may still be sending: see linger() */
     bool shut;         /* lingering: our side is shut */
     bool overflow;     /* one too many */
+    bool broken;       /* a streamed answer lacks a piece: close */
     uint8_t waits_for; /* enum http_wait */
     unsigned requests;
     int64_t due_ms;
@@ -128,7 +132,9 @@ struct http_exchange {
     struct http_conn *conn; /* NULL: the client has left */
     struct http_loop *loop;
     struct http_link orphan;
-    char *large; /* the buffer when block is too small */
+    char *large;           /* the buffer when block is too small */
+    size_t large_counted;  /* of its bytes in server->large */
+    bool streams, chunked; /* http_stream_begin() was called; and its body is chunked */
     _Alignas(max_align_t) char app_data[HTTP_APP_DATA];
     char block[HTTP_BLOCK];
 };
@@ -167,6 +173,13 @@ void http_tell_stopper(struct http_server *server);
 int http_out_add(struct http_conn *c, const void *data, size_t len);
 int http_out_response(struct http_conn *c, const struct http_response *response, bool is_head,
                       bool close);
+/* The same of an answer whose body follows piece by piece: chunked, or up to the connection's end. */
+int http_out_stream_head(struct http_conn *c, const struct http_response *response, bool chunked,
+                         bool close);
+/* Whether the answer that is given now is the connection's last. */
+bool http_is_last(const struct http_exchange *x);
+/* The answer is complete: go on with the connection's next request, or close. */
+void http_answered(struct http_exchange *x, bool close);
 void http_out_release(struct http_conn *c);
 /* Keep loop->date at the wall clock's second. */
 void http_date_update(struct http_loop *loop, int64_t wall_ms);

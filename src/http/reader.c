@@ -255,7 +255,10 @@ static enum http_reader_step head_done(struct http_reader *r)
         return http_reader_refuse(r, 421, "This server does not answer to that host name.");
     if (r->expect_other && r->minor >= 1)
         return http_reader_refuse(r, 417, "The only expectation that is met here is 100-continue.");
-    if (r->length > r->limits->max_body)
+    size_t own = r->limits->max_body_of ? r->limits->max_body_of(&r->request) : 0;
+    r->max_body = own ? own : r->limits->max_body;
+    assert(r->max_body <= HTTP_BODY_MAX);
+    if (r->length > r->max_body)
         return http_reader_refuse(r, 413, "The body is longer than this server takes.");
     r->body = r->pos;
     if (r->chunked) {
@@ -394,7 +397,7 @@ static void forget_request(struct http_reader *r)
 void http_reader_init(struct http_reader *r, const struct http_reader_limits *limits, char *data,
                       size_t cap)
 {
-    assert(limits->max_body <= SIZE_MAX / 32); /* so that a chunk's size cannot overflow */
+    assert(limits->max_body <= HTTP_BODY_MAX);
     forget_request(r);
     r->limits = limits;
     r->data = data;
@@ -452,7 +455,7 @@ size_t http_reader_wants(const struct http_reader *r)
     enum { FRAMING = 256 }; /* room to read what stands around the last chunk's data */
     if (http_reader_stage(r) != HTTP_READER_BODY)
         return HTTP_HEAD_MAX + 1;
-    return r->body + (r->chunked ? r->limits->max_body + FRAMING : r->length);
+    return r->body + (r->chunked ? r->max_body + FRAMING : r->length);
 }
 
 enum http_reader_result http_reader_parse(struct http_reader *r)

@@ -24,12 +24,15 @@ enum {
     HTTP_HEAD_MAX = 16 * 1024,  /* bytes of request line and fields together; beyond: 431 */
     HTTP_EXTRA_MAX = 16 * 1024, /* bytes of a body's chunk extensions and trailers together */
     HTTP_FIELDS_MAX = 64,       /* beyond: 431. Trailers have 64 of their own */
+    HTTP_BODY_MAX =
+        1 << 30, /* bytes that a limit of a body may say: a chunk's size cannot overflow */
     HTTP_CHUNK_DIGITS_MAX = 16, /* digits of a chunk's size, leading zeros included */
 };
 
 struct http_reader_limits {
-    size_t max_body;          /* bytes; beyond: 413 */
-    const char *const *hosts; /* as in struct http_config */
+    size_t max_body;                                        /* bytes; beyond: 413 */
+    const char *const *hosts;                               /* as in struct http_config */
+    size_t (*max_body_of)(const struct http_request *head); /* as in struct http_app; or NULL */
 };
 
 enum http_reader_result {
@@ -68,6 +71,7 @@ struct http_reader {
     size_t mark; /* where the token under way began */
     size_t method_len, target, target_len;
     size_t body, body_len;
+    size_t max_body; /* of this request, once its head was read */
     uint64_t length; /* Content-Length; of a chunk: bytes left */
     size_t extra, digits;
     struct http_slice field_host;

@@ -15,7 +15,7 @@ static enum http_reader_step chunk_size(struct http_reader *r, char c)
         if (++r->digits > HTTP_CHUNK_DIGITS_MAX)
             return http_reader_refuse(r, 400, "A chunk's size has too many digits.");
         r->length = r->length * 16 + hex_value(c);
-        if (r->length > r->limits->max_body - r->body_len)
+        if (r->length > r->max_body - r->body_len)
             return http_reader_refuse(r, 413, "The body is longer than this server takes.");
         return STEP_STAY;
     }

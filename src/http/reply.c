@@ -88,6 +88,13 @@ static char *out_room(struct http_conn *c, size_t len)
     }
     if (c->out_cap - c->out_len >= len)
         return c->out ? c->out + c->out_len : NULL;
+    if (c->out_sent > 0) { /* of a stream that is never quite taken: what was sent is of no use */
+        memmove(c->out, c->out + c->out_sent, c->out_len - c->out_sent);
+        c->out_len -= c->out_sent;
+        c->out_sent = 0;
+        if (c->out_cap - c->out_len >= len)
+            return c->out + c->out_len;
+    }
     size_t cap = c->out_cap ? c->out_cap * 2 : len;
     while (cap < c->out_len + len)
         cap *= 2;
@@ -143,44 +150,86 @@ static char *put_number(char *p, size_t number)
 
 #define PUT(p, literal) put(p, literal, sizeof(literal) - 1)
 
-/* Written by hand instead of by snprintf(): every request passes here. */
-int http_out_response(struct http_conn *c, const struct http_response *response, bool is_head,
-                      bool close)
+/* How the end of the answer's body is known. */
+enum framing { LENGTH, CHUNKED, CONNECTION, NO_BODY };
+
+/* Written by hand instead of by snprintf(): every request passes here. Returns where the head ends, behind
+ * which body_len more bytes fit; NULL: out of memory. */
+static char *put_head(struct http_conn *c, const struct http_response *response,
+                      enum framing framing, size_t body_len, bool close)
 {
     enum { FIXED = 256 }; /* more than all that is put below but for the four lengths */
     const char *type = response->content_type, *why = reason(response->status);
-    bool no_length = response->status == 204 || response->status == 304; /* RFC 9110 §8.6 */
-    size_t body_len = type && !no_length ? response->body_len : 0;
     size_t type_len = type ? strlen(type) : 0;
     size_t fields_len = response->fields ? strlen(response->fields) : 0;
-    char *p = out_room(c, FIXED + type_len + fields_len + body_len), *from = p;
+    char *p = out_room(c, FIXED + type_len + fields_len + body_len);
     if (!p)
-        return -1;
+        return NULL;
     p = PUT(p, "HTTP/1.1 ");
     p = put_number(p, (size_t)response->status);
     p = PUT(p, " ");
     p = put(p, why, strlen(why));
     p = PUT(p, "\r\n");
     p = put(p, c->loop->date, c->loop->date_len);
-    if (type && !no_length) {
+    if (type && framing != NO_BODY) {
         p = PUT(p, "Content-Type: ");
         p = put(p, type, type_len);
         p = PUT(p, "\r\n");
     }
-    if (!no_length) {
+    if (framing == LENGTH) {
         p = PUT(p, "Content-Length: ");
         p = put_number(p, body_len);
         p = PUT(p, "\r\n");
+    } else if (framing == CHUNKED) {
+        p = PUT(p, "Transfer-Encoding: chunked\r\n");
     }
     if (fields_len > 0)
         p = put(p, response->fields, fields_len);
     if (close)
         p = PUT(p, "Connection: close\r\n");
-    p = PUT(p, "\r\n");
+    return PUT(p, "\r\n");
+}
+
+int http_out_response(struct http_conn *c, const struct http_response *response, bool is_head,
+                      bool close)
+{
+    bool no_body = response->status == 204 || response->status == 304; /* RFC 9110 §8.6 */
+    size_t body_len = response->content_type && !no_body ? response->body_len : 0;
+    char *p = put_head(c, response, no_body ? NO_BODY : LENGTH, body_len, close);
+    if (!p)
+        return -1;
     if (!is_head && body_len > 0)
         p = put(p, response->body, body_len);
-    c->out_len += (size_t)(p - from);
+    c->out_len = (size_t)(p - c->out);
     return 0;
+}
+
+int http_out_stream_head(struct http_conn *c, const struct http_response *response, bool chunked,
+                         bool close)
+{
+    char *p = put_head(c, response, chunked ? CHUNKED : CONNECTION, 0, close);
+    if (!p)
+        return -1;
+    c->out_len = (size_t)(p - c->out);
+    return 0;
+}
+
+bool http_is_last(const struct http_exchange *x)
+{
+    return x->loop->draining || !x->reader.keep_alive || x->conn->requests >= HTTP_REQUESTS_MAX;
+}
+
+void http_answered(struct http_exchange *x, bool close)
+{
+    struct http_conn *c = x->conn;
+    c->busy = false;
+    c->fresh = true;
+    /* A client that asked for the end sends no more, unless it is on its way already. */
+    c->lingers = close && (x->reader.keep_alive || x->reader.pos < x->reader.len);
+    c->closing = close;
+    http_reader_next(&x->reader);
+    if (!c->running) /* else it goes on by itself */
+        http_conn_queue(c);
 }
 
 void http_reply(struct http_exchange *x, const struct http_response *response)
@@ -190,21 +239,13 @@ void http_reply(struct http_exchange *x, const struct http_response *response)
         http_exchange_free(x);
         return;
     }
-    struct http_loop *loop = c->loop;
-    bool close = response->close || loop->draining || !x->reader.keep_alive ||
-                 c->requests >= HTTP_REQUESTS_MAX;
-    c->busy = false;
-    c->fresh = true;
+    bool close = response->close || http_is_last(x);
     if (http_out_response(c, response, x->reader.request.method == HTTP_HEAD, close) < 0) {
+        c->busy = false; /* the application has it no more */
         http_conn_close(c);
         return;
     }
-    /* A client that asked for the end sends no more, unless it is on its way already. */
-    c->lingers = close && (x->reader.keep_alive || x->reader.pos < x->reader.len);
-    c->closing = close;
-    http_reader_next(&x->reader);
-    if (!c->running) /* else it goes on by itself */
-        http_conn_queue(c);
+    http_answered(x, close);
 }
 
 void *http_app_data(struct http_exchange *x)

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "http/loop.h"
 
-enum { BACKLOG = 4096, MAX_BODY_MAX = 1 << 30, MAX_CONNECTIONS_MAX = 1 << 20, THREADS_MAX = 256 };
+enum { BACKLOG = 4096, MAX_CONNECTIONS_MAX = 1 << 20, THREADS_MAX = 256 };
 
 union address {
     struct sockaddr any;
@@ -118,12 +118,13 @@ static int check_config(struct http_config *config, struct err *err)
 {
     config->threads = config->threads ? config->threads : 1;
     config->max_body = config->max_body ? config->max_body : 64 * 1024;
+    config->max_large = config->max_large ? config->max_large : (size_t)64 << 20;
     config->max_connections = config->max_connections ? config->max_connections : 1024;
     config->head_ms = config->head_ms ? config->head_ms : 5000;
     config->body_ms = config->body_ms ? config->body_ms : 10000;
     config->idle_ms = config->idle_ms ? config->idle_ms : 60000;
     config->write_ms = config->write_ms ? config->write_ms : 10000;
-    if (config->threads > THREADS_MAX || config->max_body > MAX_BODY_MAX ||
+    if (config->threads > THREADS_MAX || config->max_body > HTTP_BODY_MAX ||
         config->max_connections > MAX_CONNECTIONS_MAX || config->head_ms < 0 ||
         config->body_ms < 0 || config->idle_ms < 0 || config->write_ms < 0)
         return err_set(err, ERR_INVALID, "a limit of the HTTP server is out of range");
@@ -203,7 +204,9 @@ int http_start(const struct http_config *config, const struct http_app *ops, voi
     *server = (struct http_server){ .config = checked, .ops = ops, .app = app, .loops = loops };
     server->n_loops = checked.threads;
     atomic_store(&server->undrained, checked.threads);
-    server->limits = (struct http_reader_limits){ checked.max_body, checked.hosts };
+    server->limits = (struct http_reader_limits){ .max_body = checked.max_body,
+                                                  .hosts = checked.hosts,
+                                                  .max_body_of = ops->max_body };
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

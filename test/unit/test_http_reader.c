@@ -92,7 +92,7 @@ static void takes_what_the_rfc_allows(void **state)
 
 static void read_one(struct http_reader *r, char *buffer, size_t cap, const char *data)
 {
-    static const struct http_reader_limits limits = { MAX_BODY, NULL };
+    static const struct http_reader_limits limits = { .max_body = MAX_BODY };
     size_t room_len;
     http_reader_init(r, &limits, buffer, cap);
     char *room = http_reader_room(r, &room_len);

@@ -55,7 +55,7 @@ static inline void read_all(struct buf *said, const char *data, size_t len, size
                             size_t step)
 {
     static const char *const stages[] = { "idle", "head", "body" };
-    const struct http_reader_limits limits = { MAX_BODY, hosts };
+    const struct http_reader_limits limits = { .max_body = MAX_BODY, .hosts = hosts };
     size_t fed = 0, cap = 32, piece = first;
     char *buffer = malloc(cap);
     struct http_reader r;
