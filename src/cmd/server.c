@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -32,6 +33,9 @@ enum {
     SEND_DRAIN_MS = 11 * 1000, /* for transfers under way: a little more than one may take */
     HOUSEKEEPING_MS = 60 * 1000,
     PRUNE_BATCH = 500,
+    MAX_CONNECTIONS = 1024, /* of each listener */
+    OTHER_FILES = 640, /* the store's, the workers', 256 webhooks under way, clients to turn away */
+    ENOUGH_FILES = OTHER_FILES + 2 * MAX_CONNECTIONS,
 };
 
 extern char **environ;
@@ -60,11 +64,30 @@ static bool is_loopback(const char *listen)
            strncmp(listen, "localhost:", 10) == 0;
 }
 
+/* How many connections a listener may have, so that idle ones never take the descriptors that assets
+ * in work need. The usual soft limit of 1024 files is raised first, as far as one may. */
+static unsigned connections_allowed(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return MAX_CONNECTIONS / 2;
+    if (files.rlim_cur < ENOUGH_FILES && files.rlim_cur < files.rlim_max) {
+        rlim_t before = files.rlim_cur;
+        files.rlim_cur = files.rlim_max < ENOUGH_FILES ? files.rlim_max : ENOUGH_FILES;
+        if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+            files.rlim_cur = before;
+    }
+    if (files.rlim_cur >= ENOUGH_FILES)
+        return MAX_CONNECTIONS;
+    return files.rlim_cur > OTHER_FILES + 64 ? (unsigned)(files.rlim_cur - OTHER_FILES) / 2 : 32;
+}
+
 static int start_http(const char *listen, unsigned threads, const struct http_app *ops, void *app,
                       struct http_server **ret, struct err *err)
 {
     struct http_config http = { .listen = listen,
                                 .threads = threads,
+                                .max_connections = connections_allowed(),
                                 .hosts = is_loopback(listen) ? loopback_hosts : NULL };
     if (http_start(&http, ops, app, ret, err) < 0)
         return err_add(err, "listen on %s", listen);

@@ -1,11 +1,11 @@
 """kill -9 of every process at once, at any moment: what was answered 202 has its ending and its webhooks."""
-import http.client
 import os
 import random
 import threading
 import time
 
 from harness.assay import deliveries
+from harness.ledger import Client, accepted
 from harness.sink import Answer
 
 SECONDS, KILLS, CLIENTS = 22, 6, 8
@@ -52,40 +52,6 @@ def test_a_retry_that_was_due_is_made_after_the_restart(servers, sink):
     assert deliveries(assay.settled(asset_id))["onSuccess"]["state"] == "delivered"
 
 
-class Client(threading.Thread):
-    """Posts one asset after another and keeps a ledger of what was answered 202."""
-
-    def __init__(self, assay, sink, seed, over):
-        super().__init__(daemon=True)
-        self.assay, self.sink, self.over = assay, sink, over
-        self.random = random.Random(seed)
-        self.ledger = {}    # id → the state it must end in
-        self.posted = 0
-        self.strange = []
-
-    def run(self):
-        connection = None
-        while not self.over.wait(self.random.uniform(0, 0.08)):
-            path, state = self.random.choice((
-                ("good.jpg", "success"), ("small.jpg", "success"), ("text.jpg", "failed"),
-                ("too-wide.jpg", "failed"), ("missing.jpg", "failed")))
-            first = self.random.choice((200, 200, 200, 500, 302))
-            urls = {"onStart": self.sink.url(first, 200), "onSuccess": self.sink.url(first, 200),
-                    "onFailure": self.sink.url()}
-            self.posted += 1
-            try:
-                connection = connection or http.client.HTTPConnection("127.0.0.1", self.assay.port, timeout=20)
-                answer = self.assay.post({"assetPath": {"location": "local", "path": path},
-                                          "notifications": urls}, connection=connection)
-            except (OSError, http.client.HTTPException):    # it was killed: not in the ledger
-                connection = None
-                continue
-            if answer.status == 202:
-                self.ledger[answer.json["id"]] = state
-            elif answer.status != 503:
-                self.strange.append(answer)
-
-
 def test_every_id_of_the_ledger_has_one_ending_and_its_webhooks(servers, sink):
     seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
     print(f"SEED={seed} replays these moments")
@@ -102,13 +68,9 @@ def test_every_id_of_the_ledger_has_one_ending_and_its_webhooks(servers, sink):
     assay.wait_ready()
     over.wait(1)
     over.set()
-    for client in clients:
-        client.join()
-    assert not [answer for client in clients for answer in client.strange]
-    ledger = {asset_id: state for client in clients for asset_id, state in client.ledger.items()}
+    ledger = accepted(clients)
     posted = sum(client.posted for client in clients)
     print(f"{len(ledger)} accepted for certain of {posted} posted")
-    assert len(ledger) == sum(len(client.ledger) for client in clients), "an id was given twice"
     assert len(ledger) > 10 * KILLS
 
     began = time.monotonic()

@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT: what is under way is finished or given back, and the process ends with 0."""
 import signal
+import threading
 import time
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from harness import assay as program
 from harness.client import request
 from harness.deadline import eventually
+from harness.ledger import Client, accepted
 from harness.sink import Answer
 from harness.wire import Wire
 
@@ -52,6 +54,22 @@ def test_with_work_in_flight_nothing_is_lost(servers, sink):
         assert assay.settled(asset_id)["state"] == ("success" if i % 2 else "failed")
         states = [a.state for a in sink.of(asset_id)]
         assert states[0] == "started" and len(set(states[1:]) - {"started"}) == 1, states
+
+
+def test_what_is_accepted_while_it_drains_is_kept(servers, sink):
+    assay = servers.start("--workers", "2", "--log-level", "warn")
+    over = threading.Event()
+    clients = [Client(assay, sink, n, over, pause=0.01) for n in range(8)]
+    for client in clients:
+        client.start()
+    for _ in range(3):
+        before = len(sink.arrivals)
+        sink.until(lambda: len(sink.arrivals) > before + 100, 10, "work is going on")
+        assay.stop()
+        assay.start()
+    over.set()
+    for asset_id, state in accepted(clients).items():
+        assert sink.ending(asset_id, within=15).state == state
 
 
 def test_a_request_whose_body_is_on_its_way_is_answered_or_refused_but_never_half_done(servers):

@@ -1,7 +1,10 @@
 """Clients that send or read slowly, on purpose: cut off in time, and nobody else notices."""
 import concurrent.futures
+import contextlib
+import http.client
 import os
 import re
+import resource
 import shutil
 import subprocess
 import time
@@ -10,6 +13,7 @@ import pytest
 
 from harness import deadline
 from harness.client import problem
+from harness.deadline import eventually
 from harness.wire import Wire
 
 HEAD = b"POST /assets/image HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
@@ -38,6 +42,40 @@ def test_a_slow_head_and_a_slow_body_get_408(assay):
         assert served.result() == "success"
         for slow in heads + bodies:
             slow.result()
+
+
+@pytest.mark.parametrize("files", ["-Sn 1024", "-n 700"], ids=["the usual limit", "few files"])
+def test_more_connections_than_there_is_room_for_stop_nobody(servers, files):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip("too few descriptors to open that many connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    assay = servers.new("--workers", "2", "--log-level", "warn")
+    assay.before = ["sh", "-c", f'ulimit {files} && exec "$@"', "sh"]
+    assay.start()
+    connection = http.client.HTTPConnection("127.0.0.1", assay.port, timeout=30)
+    body = {"assetPath": {"location": "local", "path": "small.jpg"}}
+    assert assay.post(body, connection=connection).status == 202
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(assay.port)) for _ in range(1100)]
+        answer = wires[-60].response()
+        if answer is not None:    # beyond those that are told so they are just closed
+            problem(answer, 503)
+        assert wires[-60].closed()
+        for _ in range(10):
+            asset_id = assay.post(body, connection=connection).json["id"]
+            eventually(lambda: assay.get(f"/assets/{asset_id}", connection=connection).json["state"] == "success",
+                       5, "it is judged meanwhile")
+    connection.close()
+    eventually(lambda: succeeds(assay, body), 5, "there is room again")
+    assert "Too many open files" not in assay.log()
+
+
+def succeeds(assay, body):
+    try:
+        return assay.post(body).status == 202
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def slowhttptest(assay, tmp_path, *kind):

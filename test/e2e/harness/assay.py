@@ -69,6 +69,7 @@ class Assay:
         self.store = store or f"sqlite:{self.folder}/store/assay.db"
         self.flags = list(flags)
         self.env = env or {}
+        self.before = []    # a program that sets something and then runs what follows it
         self.process = None
         self.log_path = os.path.join(self.folder, "stderr")
         os.makedirs(self.folder, exist_ok=True)
@@ -76,7 +77,7 @@ class Assay:
     # --- its life
 
     def command(self):
-        return [BINARY, "server", "--listen", f"127.0.0.1:{self.port}",
+        return [*self.before, BINARY, "server", "--listen", f"127.0.0.1:{self.port}",
                 "--monitor-listen", self.monitor_listen,
                 "--store", self.store, "--root", self.root, *self.flags]
 
