@@ -14,7 +14,7 @@ SUFFIX      = $(if $(filter gcc cc,$(CC)),,-$(notdir $(CC)))
 BUILD      ?= build/$(MODE)$(SUFFIX)
 MODULES    ?= base http store validate webhook api worker monitor cmd
 PKG_CONFIG ?= pkg-config
-PACKAGES    = jansson sqlite3 libcurl libseccomp libcrypto
+PACKAGES    = jansson sqlite3 hiredis libcurl libseccomp libcrypto
 FUZZ_SECONDS ?= 60
 
 # Some hardening is the processor's: the compiler knows which one it builds for.

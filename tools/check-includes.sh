@@ -21,6 +21,7 @@ find src -name '*.[ch]' | LC_ALL=C sort | xargs awk '
         may["monitor"]  = second "monitor "
         may["cmd"]      = second "api worker monitor cmd "
         only["sqlite3.h"]   = "store"
+        only["hiredis/hiredis.h"] = "store"
         only["curl/curl.h"] = "webhook cmd" # cmd: the health check is a client
         only["seccomp.h"]   = "validate"
     }
