@@ -62,8 +62,8 @@ struct jpeg_huffman {
  * length n lie below limit[n]. Behind the last code limit[17] is 65536. Short ones are looked up. */
 enum { JPEG_CODE_BITS = 8 };
 struct jpeg_codes {
-    uint16_t
-        look[1 << JPEG_CODE_BITS]; /* length of the code | symbol << 8; 0: a longer one, or none */
+    /* By the next 8 bits: length of the code | symbol << 8; 0: a longer one, or none. */
+    uint16_t look[1 << JPEG_CODE_BITS];
     uint32_t limit[18];
     int32_t first[17]; /* symbol index of a code of length n is (code >> (16 - n)) + first[n] */
     const uint8_t *symbols;
@@ -96,8 +96,8 @@ enum { JPEG_AC_BITS = 11, AC_SLOW = 64, AC_END = 128 };
 struct jpeg_ac_table {
     struct jpeg_codes codes;
     uint32_t look[1 << JPEG_AC_BITS];
-    uint32_t
-        nonzero[1 << JPEG_AC_BITS]; /* progressive: which of the coefficients passed are nonzero */
+    /* Progressive: which of the coefficients passed are nonzero. */
+    uint32_t nonzero[1 << JPEG_AC_BITS];
 };
 
 enum jpeg_ac_use { JPEG_AC_SEQUENTIAL, JPEG_AC_FIRST };

@@ -77,8 +77,7 @@ bool jpeg_dc_table(const struct jpeg_huffman *huffman, struct jpeg_dc_table *tab
  * the end of its last code; the value behind that may lie further on. */
 enum { KNOWN = 16, SLOW_ENTRY = AC_SLOW << 8 };
 
-static uint32_t first_symbol(unsigned symbol, unsigned length, enum jpeg_ac_use use,
-                             unsigned max_size)
+static uint32_t first_symbol(unsigned symbol, unsigned length, unsigned max_size)
 {
     unsigned run = symbol >> 4, size = symbol & 15;
     if (size > max_size)
@@ -89,7 +88,6 @@ static uint32_t first_symbol(unsigned symbol, unsigned length, enum jpeg_ac_use 
         return length | 16u << 8 | length << KNOWN;
     if (run == 0) /* EOB, EOB0 */
         return length | AC_END << 8 | length << KNOWN;
-    (void)use;
     return SLOW_ENTRY; /* EOBn of a progressive scan; undefined in a sequential one */
 }
 
@@ -139,7 +137,7 @@ bool jpeg_ac_table(const struct jpeg_huffman *huffman, enum jpeg_ac_use use, uns
     for (unsigned length = 1; length <= JPEG_AC_BITS; length++)
         for (unsigned i = 0; i < huffman->counts[length]; i++, symbol++) {
             unsigned count = 1u << (JPEG_AC_BITS - length);
-            fill(one, at, count, first_symbol(*symbol, length, use, max_size));
+            fill(one, at, count, first_symbol(*symbol, length, max_size));
             if (marks)
                 fill(one_nonzero, at, count, *symbol & 15 ? 1u << (*symbol >> 4) : 0);
             at += count;
