@@ -21,9 +21,12 @@
 #include "store/engine.h"
 
 enum {
-    WAL_MAX_PAGES = 60000,  /* some 240 MB: from here on the writer itself starts the log anew */
-    WAL_AGAIN_PAGES = 5000, /* when a reader was in the way: after so many more */
-    RESTART_BUSY_MS = 100,  /* readers get so long to make way */
+    /* Some 16 MB: from here on the writer itself starts the log anew, so that it writes over what it
+     * has instead of making the file longer: a sync then costs less. */
+    WAL_TURN_PAGES = 4000,
+    WAL_AGAIN_PAGES = 500, /* when somebody was in the way: after so many more */
+    WAL_MAX_PAGES = 60000, /* some 240 MB: from here on it waits until nobody is */
+    RESTART_BUSY_MS = 100, /* readers get so long to make way */
     COPY_LEN = 1 << 20
 };
 
@@ -237,7 +240,7 @@ static int connect_and_load(struct sqlite_store *s, struct err *err)
         return -1;
     }
     s->wal_pages = 0;
-    s->wal_limit = WAL_MAX_PAGES;
+    s->wal_limit = WAL_TURN_PAGES;
     (void)sqlite3_wal_hook(s->db, remember_wal_pages, s);
     return 0;
 }
@@ -318,18 +321,31 @@ static void roll_back(struct sqlite_store *s, struct err *err)
         log_error("store_broken", LOG_S("path", s->path), LOG_S("why", err->msg));
 }
 
-/* The log grows while the checkpointer cannot keep up, or a reader holds an old snapshot. */
+/* Nobody may be in the way: the next commit then starts at the log's beginning. */
+static void make_readers_leave(struct sqlite_store *s)
+{
+    checkpointer_pause(s->checkpointer);
+    (void)sqlite3_busy_timeout(s->db, RESTART_BUSY_MS);
+    (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    (void)sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    checkpointer_resume(s->checkpointer);
+}
+
+/* While there is always more to commit, the checkpointer alone never gets to the log's end. What it has
+ * left over is little, so the writer does that, and the next commit starts the log anew. The log grows
+ * while the checkpointer is at work, cannot keep up, or a reader holds an old snapshot. */
 static void bound_log(struct sqlite_store *s)
 {
     checkpointer_tell(s->checkpointer, s->wal_pages);
+    if (s->wal_pages < WAL_TURN_PAGES)
+        s->wal_limit = WAL_TURN_PAGES;
     if (s->wal_pages < s->wal_limit)
         return;
-    checkpointer_pause(s->checkpointer);
-    (void)sqlite3_busy_timeout(s->db, RESTART_BUSY_MS);
-    int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-    (void)sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-    checkpointer_resume(s->checkpointer);
-    s->wal_limit = rc == SQLITE_OK ? WAL_MAX_PAGES : s->wal_pages + WAL_AGAIN_PAGES;
+    if (s->wal_pages >= WAL_MAX_PAGES)
+        make_readers_leave(s);
+    else
+        (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    s->wal_limit = s->wal_pages + WAL_AGAIN_PAGES;
 }
 
 static int sqlite_apply(struct store *base, struct step *steps[], size_t n, int64_t now_ms,
