@@ -22,7 +22,7 @@
 
 enum {
     /* Some 16 MB: from here on the writer itself starts the log anew, so that it writes over what it
-     * has instead of making the file longer: a sync then costs less. */
+     * has instead of making the file longer: a sync then costs half. */
     WAL_TURN_PAGES = 4000,
     WAL_AGAIN_PAGES = 500, /* when somebody was in the way: after so many more */
     WAL_MAX_PAGES = 60000, /* some 240 MB: from here on it waits until nobody is */
@@ -63,6 +63,7 @@ static int save_counters(struct sqlite_store *s, struct err *err)
     for (int i = 0; i <= EVENT_OFF; i++)
         query_int(&q, (int64_t)c->events_by_state[i]);
     query_blob(&q, errors, sizeof(errors));
+    query_int(&q, (int64_t)s->feed_seq);
     return query_run(&q, err);
 }
 
@@ -86,9 +87,10 @@ static int load_counters(struct sqlite_store *s, uint64_t *ret_oldest_open, stru
         for (int i = 0; i <= EVENT_OFF; i++)
             c->events_by_state[i] = (uint64_t)query_col(&q, col++);
         const uint8_t *errors = sqlite3_column_blob(q.stmt, col);
-        int len = sqlite3_column_bytes(q.stmt, col);
+        int len = sqlite3_column_bytes(q.stmt, col++);
         for (int i = 0; errors && i < len && i < 8 * FINDING_CODES; i++)
             c->errors_by_code[i / 8] |= (uint64_t)errors[i] << (i % 8 * 8);
+        s->feed_seq = (uint64_t)query_col(&q, col);
     }
     query_end(&q);
     return rc < 0 ? -1 : 0;
@@ -299,7 +301,7 @@ static int transact(struct sqlite_store *s, struct step *steps[], size_t n, stru
     for (size_t i = 0; i < n; i++)
         if (sqlite_step_apply(s, steps[i], err) < 0)
             return -1;
-    if (s->changed && save_counters(s, err) < 0)
+    if (sqlite_feed_save(s, err) < 0 || (s->changed && save_counters(s, err) < 0))
         return -1;
     q = query_start(s->stmts[W_COMMIT]);
     return query_run(&q, err);
@@ -366,17 +368,18 @@ static int sqlite_apply(struct store *base, struct step *steps[], size_t n, int6
         return -1;
     }
     struct store_stats old_counts = s->counts;
-    uint64_t old_next_number = s->next_number;
+    uint64_t old_next_number = s->next_number, old_feed_seq = s->feed_seq;
     s->now_ms = now_ms;
     s->changed = s->failed;
     s->failed = true; /* until it is durable */
-    s->ended_n = 0;
+    s->ended_n = s->feed_n = 0;
     waiting_begin(&s->waiting);
     leased_begin(&s->leased);
     if (transact(s, steps, n, err) < 0) {
         roll_back(s, err);
         s->counts = old_counts;
         s->next_number = old_next_number;
+        s->feed_seq = old_feed_seq;
         forget_results(steps, n);
         return -1;
     }
@@ -408,6 +411,7 @@ static void sqlite_close(struct store *base)
     leased_release(&s->leased);
     low_mark_release(&s->low_mark);
     free(s->ended);
+    free(s->feed);
     free(s->path);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
@@ -419,6 +423,13 @@ static const struct store_ops sqlite_ops = {
     .find = sqlite_find,
     .list = sqlite_list,
     .stats = sqlite_stats,
+    .event = sqlite_event,
+    .events = sqlite_events,
+    .deliveries = sqlite_deliveries,
+    .feed = sqlite_feed,
+    .history = sqlite_history,
+    .backup = sqlite_backup,
+    .verify = sqlite_verify,
     .close = sqlite_close,
 };
 

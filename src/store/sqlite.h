@@ -49,6 +49,9 @@ struct sqlite_store {
     struct low_mark low_mark;
     uint64_t *ended; /* numbers whose first run ends in this batch */
     size_t ended_n, ended_cap;
+    uint64_t feed_seq; /* of the last entry of the feed */
+    uint64_t *feed;    /* this batch's entries, as the table keeps them */
+    size_t feed_n, feed_cap;
 
     pthread_mutex_t lock;
     struct store_stats published; /* under lock: counts after the last commit */
@@ -60,10 +63,67 @@ struct sqlite_store {
 /* sqlite_steps.c: do one step inside the transaction. -1: the batch has failed. */
 int sqlite_step_apply(struct sqlite_store *s, struct step *step, struct err *err);
 
-/* sqlite_read.c */
-int sqlite_find(struct store *base, const char *id, struct asset *ret_asset, struct err *err);
+/* sqlite_idempotency.c. find: 0 the key of this put is new, 1 the step has its answer, -1 failed. */
+int sqlite_key_find(struct sqlite_store *s, struct step *step, struct err *err);
+int sqlite_key_add(struct sqlite_store *s, const struct step_put *put, uint64_t number,
+                   struct err *err);
+
+/* sqlite_outbox.c */
+enum { DURATION_RESENT = -1 }; /* in events.duration_ms */
+struct event_row {
+    enum event_state state;
+    unsigned attempts;
+    bool resent; /* and not attempted since */
+};
+/* 1 found, 0 not, -1 failed. */
+int sqlite_event_load(struct sqlite_store *s, uint64_t key, struct event_row *ret_row,
+                      struct err *err);
+int sqlite_lease(struct sqlite_store *s, struct step *step, struct err *err);
+int sqlite_delivered(struct sqlite_store *s, struct step *step, struct err *err);
+int sqlite_resend(struct sqlite_store *s, struct step *step, struct err *err);
+
+/* sqlite_prune.c */
+int sqlite_prune(struct sqlite_store *s, struct step *step, struct err *err);
+
+/* sqlite_history.c */
+int sqlite_sample(struct sqlite_store *s, struct step *step, struct err *err);
+int sqlite_history(struct store *base, enum ring ring, struct sample *ret_samples, size_t max,
+                   size_t *ret_n, struct err *err);
+
+/* sqlite_feed.c. add: remember the change until the batch is over; -1: no memory. */
+int sqlite_feed_add(struct sqlite_store *s, uint64_t number, unsigned run, enum asset_state state);
+/* Write the batch's entries, as part of its transaction. */
+int sqlite_feed_save(struct sqlite_store *s, struct err *err);
+int sqlite_feed(struct store *base, uint64_t after_seq, unsigned limit, struct feed_page *ret_page,
+                struct err *err);
+
+/* sqlite_events.c */
+/* The key of the event of that name; false: there can be none. Any thread. */
+bool sqlite_event_key_of(const struct sqlite_store *s, const char *webhook_id, uint64_t *ret_key);
+int sqlite_event(struct store *base, const char *webhook_id, struct event_view *ret_event,
+                 struct err *err);
+int sqlite_events(struct store *base, const struct event_query *query, struct event_page *ret_page,
+                  struct err *err);
+int sqlite_deliveries(struct store *base, const char *asset_id, struct event_page *ret_page,
+                      struct err *err);
+
+/* sqlite_list.c */
 int sqlite_list(struct store *base, const struct asset_query *query, struct asset_page *ret_page,
                 struct err *err);
+
+/* sqlite_care.c */
+int sqlite_backup(struct store *base, const char *path, struct err *err);
+int sqlite_verify(struct store *base, struct buf *report, struct err *err);
+
+/* sqlite_read.c */
+/* Borrow a reader and begin its transaction: one snapshot. NULL: failed. */
+struct reader *sqlite_reader_begin(struct sqlite_store *s, struct err *err);
+/* rc is what its reading came to; returned, or -1 when ending it fails. */
+int sqlite_reader_end(struct sqlite_store *s, struct reader *r, int rc, struct err *err);
+/* Fill in *asset, all but its deliveries; with_urls: these two fields of them. 1, 0 none, -1. */
+int sqlite_read_asset(struct sqlite_store *s, struct reader *r, uint64_t number, bool with_urls,
+                      struct asset *asset, struct err *err);
+int sqlite_find(struct store *base, const char *id, struct asset *ret_asset, struct err *err);
 int sqlite_stats(struct store *base, struct store_stats *ret_stats, struct err *err);
 /* Close the idle readers; those at work close when they are done. */
 void sqlite_close_readers(struct sqlite_store *s);

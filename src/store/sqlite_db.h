@@ -11,7 +11,12 @@
  *    memory (waiting.h) and rebuilt at the start.
  *  - results: what a run found. The key is that of the run's terminal event.
  *  - events: the outbox. The key is number << 16 | run << 1 | terminal, so that an asset's events are
- *    a range. Only pending ones are in an index.
+ *    a range. Only pending
+ *    and dead ones are in an index.
+ *  - attempts: the log of an event with more than one attempt, or with an answer.
+ *  - feed: one row a transaction, with the entries of all its changes.
+ *  - idempotency: keys of the last 24 hours. Touched only by puts that have one.
+ *  - samples: the rings.
  *  - counters: one row, changed once a transaction. Statistics never count rows.
  *  - meta: one row: the key of the permutation.
  *
@@ -38,6 +43,10 @@ static inline uint64_t run_ref(uint64_t number, unsigned run)
 static inline uint64_t event_key(uint64_t number, unsigned run, bool terminal)
 {
     return number << 16 | (uint64_t)run << 1 | terminal;
+}
+static inline unsigned event_run(uint64_t key)
+{
+    return (unsigned)(key >> 1 & MAX_RUN);
 }
 static inline unsigned pack_url_states(const enum url_state states[NOTIFY_COUNT])
 {
@@ -68,14 +77,27 @@ enum {
     W_EVENT_SET,
     W_EVENT_UNTRIED,
     W_EVENT_WAKE,
+    W_EVENT_RESEND,
+    W_EVENTS_DEAD,
+    W_LOG,
+    W_LOG_SET,
     W_EVENTS_DUE,
     W_EVENT_NEXT,
     W_EVENT_SEND,
     W_PRUNE_PICK,
     W_PRUNE_COUNT,
     W_PRUNE_EVENTS,
+    W_PRUNE_LOGS,
     W_PRUNE_RESULTS,
     W_PRUNE_ASSET,
+    W_FEED_ADD,
+    W_FEED_OLDEST,
+    W_FEED_PRUNE,
+    W_KEY,
+    W_KEY_ADD,
+    W_KEY_OLDEST,
+    W_KEY_PRUNE,
+    W_SAMPLE,
     W_COUNTERS,
     W_OPEN_ASSETS,
     W_VOID_LEASE,
@@ -83,7 +105,29 @@ enum {
     W_LOAD_KEY,
     W_STATEMENTS
 };
-enum { R_BEGIN, R_COMMIT, R_ASSET, R_EVENTS, R_LIST_ALL, R_LIST_ENDED, R_LIST_OPEN, R_STATEMENTS };
+enum {
+    R_BEGIN,
+    R_COMMIT,
+    R_ASSET,
+    R_EVENTS,
+    R_ROW,
+    R_CODES,
+    R_WALK_ALL,
+    R_WALK_ENDED,
+    R_WALK_OPEN,
+    R_EVENT,
+    R_LOG,
+    R_EVENT_KEYS,
+    R_WALK_EVENTS,
+    R_WALK_DEAD,
+    R_WALK_PENDING,
+    R_WALK_WAITING,
+    R_FEED_ENDS,
+    R_FEED,
+    R_ERRORS,
+    R_HISTORY,
+    R_STATEMENTS
+};
 extern const char *const sqlite_writer_sql[W_STATEMENTS];
 extern const char *const sqlite_reader_sql[R_STATEMENTS];
 
@@ -94,7 +138,7 @@ int sqlite_fail(sqlite3 *db, int rc, struct err *err, const char *what);
 int sqlite_connect(const char *path, bool writable, sqlite3 **ret_db, struct err *err);
 /* Close without a last checkpoint, whose fsync might hide one that failed. NULL is fine. */
 void sqlite_disconnect(sqlite3 *db);
-/* Make the tables if there are none; refuse those of another version. */
+/* Make the tables if there are none, bring older ones up to date; refuse those of a later version. */
 int sqlite_migrate(sqlite3 *db, struct err *err);
 int sqlite_prepare(sqlite3 *db, const char *const sql[], sqlite3_stmt *ret[], int n,
                    struct err *err);

@@ -145,24 +145,41 @@ static int read_events(struct reader *r, struct asset *asset, struct err *err)
     return rc;
 }
 
-static int find_in_snapshot(struct sqlite_store *s, struct reader *r, uint64_t number,
-                            struct asset *asset, struct err *err)
-{
-    struct query q = query_start(r->stmts[R_ASSET]);
-    query_int(&q, (int64_t)number);
-    int rc = query_row(&q, err);
-    if (rc > 0 && (read_asset(&s->ids, &q, asset, err) < 0 || read_urls(&q, asset, err) < 0))
-        rc = -1;
-    query_end(&q);
-    if (rc > 0 && read_events(r, asset, err) < 0)
-        rc = -1;
-    return rc;
-}
-
 static int run_stmt(sqlite3_stmt *stmt, struct err *err)
 {
     struct query q = query_start(stmt);
     return query_run(&q, err);
+}
+
+struct reader *sqlite_reader_begin(struct sqlite_store *s, struct err *err)
+{
+    struct reader *r = borrow(s, err);
+    if (r && run_stmt(r->stmts[R_BEGIN], err) < 0) {
+        give_back(s, r, true);
+        return NULL;
+    }
+    return r;
+}
+
+int sqlite_reader_end(struct sqlite_store *s, struct reader *r, int rc, struct err *err)
+{
+    if (rc >= 0 && run_stmt(r->stmts[R_COMMIT], err) < 0)
+        rc = -1;
+    give_back(s, r, rc < 0);
+    return rc;
+}
+
+int sqlite_read_asset(struct sqlite_store *s, struct reader *r, uint64_t number, bool with_urls,
+                      struct asset *asset, struct err *err)
+{
+    struct query q = query_start(r->stmts[R_ASSET]);
+    query_int(&q, (int64_t)number);
+    int rc = query_row(&q, err);
+    if (rc > 0 &&
+        (read_asset(&s->ids, &q, asset, err) < 0 || (with_urls && read_urls(&q, asset, err) < 0)))
+        rc = -1;
+    query_end(&q);
+    return rc;
 }
 
 int sqlite_find(struct store *base, const char *id, struct asset *ret_asset, struct err *err)
@@ -171,73 +188,19 @@ int sqlite_find(struct store *base, const char *id, struct asset *ret_asset, str
     uint64_t number;
     if (!permute_number(&s->ids, id, &number) || number > MAX_NUMBER)
         return 0;
-    struct reader *r = borrow(s, err);
+    struct reader *r = sqlite_reader_begin(s, err);
     if (!r)
         return -1;
     struct asset asset = { 0 };
-    int rc = run_stmt(r->stmts[R_BEGIN], err);
-    if (rc == 0)
-        rc = find_in_snapshot(s, r, number, &asset, err);
-    if (rc >= 0 && run_stmt(r->stmts[R_COMMIT], err) < 0)
+    int rc = sqlite_read_asset(s, r, number, true, &asset, err);
+    if (rc > 0 && read_events(r, &asset, err) < 0)
         rc = -1;
-    give_back(s, r, rc < 0);
+    rc = sqlite_reader_end(s, r, rc, err);
     if (rc > 0)
         *ret_asset = asset;
     else
         asset_release(&asset);
     return rc;
-}
-
-static int read_page(struct sqlite_store *s, struct reader *r, const struct asset_query *query,
-                     uint64_t below, struct asset_page *page, struct err *err)
-{
-    int which = !query->by_state                ? R_LIST_ALL
-                : query->state >= ASSET_SUCCESS ? R_LIST_ENDED
-                                                : R_LIST_OPEN;
-    struct query q = query_start(r->stmts[which]);
-    query_int(&q, (int64_t)below);
-    query_int(&q, (int64_t)query->limit + 1);
-    if (which != R_LIST_ALL)
-        query_int(&q, query->state + STATE_BASE);
-    int rc;
-    while ((rc = query_row(&q, err)) > 0) {
-        if (page->n == query->limit) {
-            page->more = true;
-            rc = 0;
-            break;
-        }
-        if (read_asset(&s->ids, &q, &page->assets[page->n++], err) < 0) {
-            rc = -1;
-            break;
-        }
-    }
-    query_end(&q);
-    return rc;
-}
-
-int sqlite_list(struct store *base, const struct asset_query *query, struct asset_page *ret_page,
-                struct err *err)
-{
-    struct sqlite_store *s = (struct sqlite_store *)base;
-    CLEANUP(asset_page_release) struct asset_page page = { 0 };
-    uint64_t below = MAX_NUMBER + 1;
-    if (query->after && !permute_number(&s->ids, query->after, &below))
-        return err_set(err, ERR_INVALID, "'%s' is no asset's id", query->after);
-    if (below > MAX_NUMBER)
-        below = MAX_NUMBER + 1;
-    page.assets = calloc(query->limit, sizeof(*page.assets));
-    if (!page.assets)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    struct reader *r = borrow(s, err);
-    if (!r)
-        return -1;
-    int rc = read_page(s, r, query, below, &page, err);
-    give_back(s, r, rc < 0);
-    if (rc < 0)
-        return -1;
-    *ret_page = page;
-    page = (struct asset_page){ 0 };
-    return 0;
 }
 
 int sqlite_stats(struct store *base, struct store_stats *ret_stats, struct err *err)

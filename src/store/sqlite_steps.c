@@ -1,6 +1,5 @@
-/* sqlite_steps: what each kind of step does to the tables, the counts and the waiting assets. */
-#include <assert.h>
-#include <stdio.h>
+/* sqlite_steps: what the steps of an asset's life do to the tables, the counts and the waiting assets:
+ * put, retry, claim, finish, release. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,21 +58,6 @@ static int add_event(struct sqlite_store *s, uint64_t key, enum notify notify,
     return query_run(&q, err);
 }
 
-/* 1 found, 0 not, -1 failed. */
-static int load_event(struct sqlite_store *s, uint64_t key, enum event_state *ret_state,
-                      unsigned *ret_attempts, struct err *err)
-{
-    struct query q = query_start(s->stmts[W_EVENT]);
-    query_int(&q, (int64_t)key);
-    int rc = query_row(&q, err);
-    if (rc > 0) {
-        *ret_state = (enum event_state)(query_col(&q, 0) - STATE_BASE);
-        *ret_attempts = (unsigned)query_col(&q, 1);
-    }
-    query_end(&q);
-    return rc;
-}
-
 static int out_of_memory(struct err *err)
 {
     return err_set(err, ERR_NOMEM, "out of memory");
@@ -88,6 +72,11 @@ static int apply_put(struct sqlite_store *s, struct step *step, struct err *err)
 {
     struct step_put *put = &step->u.put;
     put->ret_repeated = false;
+    if (put->idempotency_key) {
+        int rc = sqlite_key_find(s, step, err);
+        if (rc != 0)
+            return rc < 0 ? -1 : 0; /* it has its answer */
+    }
     if (is_full(s) || s->next_number > MAX_NUMBER) {
         step->result = STEP_FULL;
         return 0;
@@ -105,7 +94,10 @@ static int apply_put(struct sqlite_store *s, struct step *step, struct err *err)
     query_int(&q, s->now_ms);
     if (query_run(&q, err) < 0)
         return -1;
-    if (waiting_add(&s->waiting, run_ref(number, 1), s->now_ms) < 0)
+    if (put->idempotency_key && sqlite_key_add(s, put, number, err) < 0)
+        return -1;
+    if (waiting_add(&s->waiting, run_ref(number, 1), s->now_ms) < 0 ||
+        sqlite_feed_add(s, number, 1, ASSET_QUEUED) < 0)
         return out_of_memory(err);
     permute_name(&s->ids, number, put->ret_id);
     s->next_number++;
@@ -141,7 +133,8 @@ static int apply_retry(struct sqlite_store *s, struct step *step, struct err *er
     query_int(&q, s->now_ms);
     if (query_run(&q, err) < 0)
         return -1;
-    if (waiting_add(&s->waiting, run_ref(number, row.run + 1), s->now_ms) < 0)
+    if (waiting_add(&s->waiting, run_ref(number, row.run + 1), s->now_ms) < 0 ||
+        sqlite_feed_add(s, number, row.run + 1, ASSET_QUEUED) < 0)
         return out_of_memory(err);
     s->counts.by_state[row.state]--;
     s->counts.by_state[ASSET_QUEUED]++;
@@ -168,6 +161,8 @@ static int mark_claimed(struct sqlite_store *s, uint64_t number, struct row *row
         return 0;
     s->counts.by_state[ASSET_QUEUED]--;
     s->counts.by_state[ASSET_STARTED]++;
+    if (sqlite_feed_add(s, number, row->run, ASSET_STARTED) < 0)
+        return out_of_memory(err);
     enum url_state url = url_state_of(row->url_states, NOTIFY_START);
     if (url != URL_VALID && url != URL_OFF)
         return 0;
@@ -236,12 +231,11 @@ static int add_terminal_event(struct sqlite_store *s, uint64_t number, const str
     } else if (url != URL_VALID) {
         return 0;
     } else if (url_state_of(row->url_states, NOTIFY_START) == URL_VALID) {
-        enum event_state started;
-        unsigned attempts;
-        int rc = load_event(s, event_key(number, row->run, false), &started, &attempts, err);
+        struct event_row started;
+        int rc = sqlite_event_load(s, event_key(number, row->run, false), &started, err);
         if (rc < 0)
             return -1;
-        if (rc > 0 && started == EVENT_PENDING && attempts == 0)
+        if (rc > 0 && started.state == EVENT_PENDING && started.attempts == 0)
             state = EVENT_WAITING;
     }
     return add_event(s, event_key(number, row->run, true), notify, state, err);
@@ -290,6 +284,8 @@ static int apply_finish(struct sqlite_store *s, struct step *step, struct err *e
         return out_of_memory(err);
     if (f->run == 1 && remember_ended(s, f->number, err) < 0)
         return -1;
+    if (sqlite_feed_add(s, f->number, f->run, state) < 0)
+        return out_of_memory(err);
     s->counts.by_state[ASSET_STARTED]--;
     s->counts.by_state[state]++;
     if (f->success)
@@ -328,229 +324,6 @@ static int apply_release(struct sqlite_store *s, struct step *step, struct err *
     return 0;
 }
 
-/* 1: *ret_event is made; 0: it is gone. */
-static int load_outgoing(struct sqlite_store *s, uint64_t key, struct event **ret_event,
-                         struct err *err)
-{
-    static const char *const names[NOTIFY_COUNT] = { "started", "success", "failed" };
-    struct event *event = calloc(1, sizeof(*event));
-    if (!event)
-        return out_of_memory(err);
-    struct query q = query_start(s->stmts[W_EVENT_SEND]);
-    query_int(&q, (int64_t)key);
-    int rc = query_row(&q, err);
-    if (rc > 0) {
-        event->key = key;
-        event->notify = (enum notify)query_col(&q, 0);
-        event->attempts = (unsigned)query_col(&q, 1);
-        event->created_ms = query_col(&q, 2);
-        permute_name(&s->ids, key >> 16, event->asset_id);
-        (void)snprintf(event->webhook_id, sizeof(event->webhook_id), "%s_%u_%s", event->asset_id,
-                       (unsigned)(key >> 1 & MAX_RUN), names[event->notify]);
-        if (query_col_dup(&q, 3, &event->url, err) < 0 ||
-            query_col_dup(&q, 4, &event->errors, err) < 0)
-            rc = -1;
-    }
-    query_end(&q);
-    if (rc > 0)
-        *ret_event = event;
-    else
-        events_free(event);
-    return rc;
-}
-
-static void earlier(int64_t *at_ms, int64_t other_ms)
-{
-    if (*at_ms == 0 || other_ms < *at_ms)
-        *at_ms = other_ms;
-}
-
-/* Keys of up to max events that are due and in nobody's hands; *ret_n of them. *next_ms: when the
- * earliest of those that are in somebody's hands comes back, if there is one. */
-static int find_due(struct sqlite_store *s, uint64_t keys[], size_t max, size_t *ret_n,
-                    int64_t *next_ms, struct err *err)
-{
-    struct query q = query_start(s->stmts[W_EVENTS_DUE]);
-    query_int(&q, s->now_ms);
-    int rc = 1;
-    *ret_n = 0;
-    while (*ret_n < max && (rc = query_row(&q, err)) > 0) {
-        uint64_t key = (uint64_t)query_col(&q, 0);
-        int64_t until_ms;
-        if (leased_find(&s->leased, key, &until_ms) && until_ms > s->now_ms)
-            earlier(next_ms, until_ms);
-        else
-            keys[(*ret_n)++] = key;
-    }
-    query_end(&q);
-    return rc < 0 ? -1 : 0;
-}
-
-static int find_next_due(struct sqlite_store *s, int64_t *next_ms, struct err *err)
-{
-    struct query q = query_start(s->stmts[W_EVENT_NEXT]);
-    query_int(&q, s->now_ms);
-    int rc;
-    while ((rc = query_row(&q, err)) > 0) {
-        int64_t until_ms, due_ms = query_col(&q, 1);
-        if (leased_find(&s->leased, (uint64_t)query_col(&q, 0), &until_ms) && until_ms > due_ms) {
-            earlier(next_ms, until_ms);
-            continue;
-        }
-        earlier(next_ms, due_ms);
-        break;
-    }
-    query_end(&q);
-    return rc < 0 ? -1 : 0;
-}
-
-static int apply_lease(struct sqlite_store *s, struct step *step, struct err *err)
-{
-    struct step_lease *l = &step->u.lease;
-    CLEANUP(freep) uint64_t *keys = calloc(l->max ? l->max : 1, sizeof(*keys));
-    size_t n;
-    if (!keys)
-        return out_of_memory(err);
-    l->ret_next_ms = 0;
-    if (find_due(s, keys, l->max, &n, &l->ret_next_ms, err) < 0)
-        return -1;
-    struct event **last = &l->ret_events;
-    for (size_t i = 0; i < n; i++) {
-        int rc = load_outgoing(s, keys[i], last, err);
-        if (rc < 0)
-            return -1;
-        if (rc == 0)
-            continue;
-        last = &(*last)->next;
-        if (leased_set(&s->leased, keys[i], s->now_ms + l->lease_ms) < 0)
-            return out_of_memory(err);
-    }
-    step->result = l->ret_events ? STEP_DONE : STEP_NOTHING;
-    return l->ret_events ? 0 : find_next_due(s, &l->ret_next_ms, err);
-}
-
-static int settle(struct sqlite_store *s, const struct step_delivered *d, unsigned attempts,
-                  struct err *err)
-{
-    /* due_ms means nothing in other states, but keeps its length */
-    int64_t due_ms = d->state == EVENT_PENDING ? d->next_ms : s->now_ms;
-    struct query q = query_start(s->stmts[d->attempted ? W_EVENT_SET : W_EVENT_UNTRIED]);
-    query_int(&q, (int64_t)d->key);
-    query_int(&q, d->state + STATE_BASE);
-    query_int(&q, due_ms);
-    if (d->attempted) {
-        query_int(&q, attempts);
-        query_int(&q, s->now_ms);
-        query_int(&q, d->http_status);
-        query_int(&q, d->duration_ms);
-        query_text(&q, d->error);
-    }
-    return query_run(&q, err);
-}
-
-static int apply_delivered(struct sqlite_store *s, struct step *step, struct err *err)
-{
-    const struct step_delivered *d = &step->u.delivered;
-    assert(d->state != EVENT_WAITING);
-    int64_t until_ms;
-    enum event_state state;
-    unsigned attempts;
-    step->result = STEP_LOST;
-    if (!leased_find(&s->leased, d->key, &until_ms))
-        return 0;
-    if (leased_remove(&s->leased, d->key) < 0)
-        return out_of_memory(err);
-    int rc = load_event(s, d->key, &state, &attempts, err);
-    if (rc <= 0)
-        return rc;
-    attempts += d->attempted;
-    if (settle(s, d, attempts, err) < 0)
-        return -1;
-    s->counts.events_by_state[state]--;
-    s->counts.events_by_state[d->state]++;
-    s->changed = true;
-    step->result = STEP_DONE;
-    bool is_started = (d->key & 1) == 0;
-    if (!is_started || (attempts == 0 && d->state == EVENT_PENDING))
-        return 0;
-    /* Its first attempt is over, or none will be made: the ending may go. */
-    struct query q = query_start(s->stmts[W_EVENT_WAKE]);
-    query_int(&q, (int64_t)d->key | 1);
-    query_int(&q, s->now_ms);
-    if (query_run(&q, err) < 0)
-        return -1;
-    if (sqlite3_changes(s->db) == 1) {
-        s->counts.events_by_state[EVENT_WAITING]--;
-        s->counts.events_by_state[EVENT_PENDING]++;
-    }
-    return 0;
-}
-
-static int prune_range(struct sqlite_store *s, int statement, uint64_t number, struct err *err)
-{
-    struct query q = query_start(s->stmts[statement]);
-    query_int(&q, (int64_t)event_key(number, 0, false));
-    query_int(&q, (int64_t)(event_key(number, 0, false) | 0xffff));
-    if (statement != W_PRUNE_COUNT)
-        return query_run(&q, err);
-    int rc;
-    while ((rc = query_row(&q, err)) > 0)
-        s->counts.events_by_state[query_col(&q, 0) - STATE_BASE]--;
-    query_end(&q);
-    return rc;
-}
-
-static int prune_one(struct sqlite_store *s, uint64_t number, struct err *err)
-{
-    if (prune_range(s, W_PRUNE_COUNT, number, err) < 0 ||
-        prune_range(s, W_PRUNE_EVENTS, number, err) < 0 ||
-        prune_range(s, W_PRUNE_RESULTS, number, err) < 0)
-        return -1;
-    struct query q = query_start(s->stmts[W_PRUNE_ASSET]);
-    query_int(&q, (int64_t)number);
-    return query_run(&q, err);
-}
-
-static int pick_old(struct sqlite_store *s, enum asset_state state, int64_t before_ms,
-                    uint64_t numbers[], size_t max, size_t *ret_n, struct err *err)
-{
-    struct query q = query_start(s->stmts[W_PRUNE_PICK]);
-    query_int(&q, state + STATE_BASE);
-    int rc = 1;
-    *ret_n = 0;
-    while (*ret_n < max && (rc = query_row(&q, err)) > 0) {
-        if (query_col(&q, 1) >= before_ms)
-            break;
-        if (query_col(&q, 2) < before_ms)
-            numbers[(*ret_n)++] = (uint64_t)query_col(&q, 0);
-    }
-    query_end(&q);
-    return rc < 0 ? -1 : 0;
-}
-
-static int apply_prune(struct sqlite_store *s, struct step *step, struct err *err)
-{
-    struct step_prune *p = &step->u.prune;
-    CLEANUP(freep) uint64_t *numbers = calloc(p->max ? p->max : 1, sizeof(*numbers));
-    if (!numbers)
-        return out_of_memory(err);
-    p->ret_count = 0;
-    for (enum asset_state state = ASSET_SUCCESS; state <= ASSET_FAILED; state++) {
-        size_t n;
-        if (pick_old(s, state, p->before_ms, numbers, p->max - p->ret_count, &n, err) < 0)
-            return -1;
-        for (size_t i = 0; i < n; i++)
-            if (prune_one(s, numbers[i], err) < 0)
-                return -1;
-        s->counts.by_state[state] -= n;
-        s->counts.pruned += n;
-        p->ret_count += (unsigned)n;
-    }
-    s->changed |= p->ret_count > 0;
-    step->result = p->ret_count ? STEP_DONE : STEP_NOTHING;
-    return 0;
-}
-
 int sqlite_step_apply(struct sqlite_store *s, struct step *step, struct err *err)
 {
     switch (step->kind) {
@@ -565,15 +338,15 @@ int sqlite_step_apply(struct sqlite_store *s, struct step *step, struct err *err
     case STEP_RELEASE:
         return apply_release(s, step, err);
     case STEP_LEASE:
-        return apply_lease(s, step, err);
+        return sqlite_lease(s, step, err);
     case STEP_DELIVERED:
-        return apply_delivered(s, step, err);
-    case STEP_PRUNE:
-        return apply_prune(s, step, err);
+        return sqlite_delivered(s, step, err);
     case STEP_RESEND:
+        return sqlite_resend(s, step, err);
+    case STEP_PRUNE:
+        return sqlite_prune(s, step, err);
     case STEP_SAMPLE:
-        step->result = STEP_NOTHING;
-        return 0;
+        return sqlite_sample(s, step, err);
     }
     return err_set(err, ERR_INVALID, "no such step");
 }

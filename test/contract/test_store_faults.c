@@ -5,6 +5,7 @@
  * alike. They remember for every file what a power cut would leave: only what a successful sync covered.
  * A sync that fails drops what it should have written, as Linux does: the bytes can still be read, and
  * the next sync succeeds without them. */
+#undef _FILE_OFFSET_BITS /* with it, pwrite() here would be called pwrite64(), too */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -1,14 +1,10 @@
 #include "support/store_memory.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/permute.h"
-
-struct run_result {
-    char *errors, *report;
-};
+#include "store/webhook_id.h"
 
 struct memory_asset {
     bool pruned;
@@ -22,6 +18,7 @@ struct memory_asset {
     int64_t since_ms; /* queued */
     uint64_t ticket;  /* queued: the lowest is next */
     char *errors, *report;
+    uint32_t codes; /* failed: of its latest run */
 };
 
 struct memory_event {
@@ -35,6 +32,14 @@ struct memory_event {
     char *error, *errors;
     bool leased;
     int64_t until_ms;
+    struct attempt log[ATTEMPTS_MAX];
+    size_t log_n;
+};
+
+struct memory_key {
+    uint8_t key[IDEMPOTENCY_LEN], digest[IDEMPOTENCY_LEN];
+    uint64_t number;
+    int64_t at_ms;
 };
 
 struct memory_disk {
@@ -42,6 +47,12 @@ struct memory_disk {
     size_t assets_n;
     struct memory_event *events;
     size_t events_n;
+    struct feed_entry *feed; /* entry seq is at seq - 1 */
+    size_t feed_n, feed_pruned;
+    struct memory_key *keys;
+    size_t keys_n, keys_pruned;
+    struct sample rings[RINGS][RING_LEN_MAX];
+    bool sampled[RINGS][RING_LEN_MAX];
     uint64_t tickets;
     struct store_stats stats;
     struct permute ids;
@@ -91,6 +102,21 @@ static uint64_t key_of(uint64_t number, unsigned run, bool terminal)
     return number << 16 | run << 1 | terminal;
 }
 
+static void add_to_feed(struct memory_store *s, const struct memory_asset *a)
+{
+    struct memory_disk *d = s->disk;
+    d->feed = sure(reallocarray(d->feed, d->feed_n + 1, sizeof(*d->feed)));
+    struct feed_entry *entry = &d->feed[d->feed_n++];
+    *entry = (struct feed_entry){
+        .seq = d->feed_n,
+        .run = a->run,
+        .state = a->state,
+        .at_ms = s->now_ms,
+        .errors = a->state == ASSET_FAILED ? copy(a->errors) : NULL,
+    };
+    permute_name(&d->ids, (uint64_t)(a - d->assets) + 1, entry->id);
+}
+
 static void set_state(struct memory_disk *d, struct memory_asset *a, enum asset_state state)
 {
     d->stats.by_state[a->state]--;
@@ -114,10 +140,35 @@ static void add_event(struct memory_store *s, uint64_t key, enum notify notify,
     d->stats.events_by_state[state]++;
 }
 
+static const struct memory_key *find_key(struct memory_store *s, const uint8_t *key)
+{
+    struct memory_disk *d = s->disk;
+    for (size_t i = d->keys_n; i-- > d->keys_pruned;)
+        if (memcmp(d->keys[i].key, key, IDEMPOTENCY_LEN) == 0)
+            return s->now_ms - d->keys[i].at_ms < IDEMPOTENCY_MS ? &d->keys[i] : NULL;
+    return NULL;
+}
+
+static void add_key(struct memory_store *s, const struct step_put *put)
+{
+    struct memory_disk *d = s->disk;
+    d->keys = sure(reallocarray(d->keys, d->keys_n + 1, sizeof(*d->keys)));
+    struct memory_key *k = &d->keys[d->keys_n++];
+    memcpy(k->key, put->idempotency_key, IDEMPOTENCY_LEN);
+    memcpy(k->digest, put->body_digest, IDEMPOTENCY_LEN);
+    k->number = d->assets_n;
+    k->at_ms = s->now_ms;
+}
+
 static enum step_result do_put(struct memory_store *s, struct step_put *put)
 {
     struct memory_disk *d = s->disk;
-    put->ret_repeated = false;
+    const struct memory_key *key = put->idempotency_key ? find_key(s, put->idempotency_key) : NULL;
+    put->ret_repeated = key && memcmp(key->digest, put->body_digest, IDEMPOTENCY_LEN) == 0;
+    if (put->ret_repeated)
+        permute_name(&d->ids, key->number, put->ret_id);
+    if (key)
+        return put->ret_repeated ? STEP_DONE : STEP_CONFLICT;
     if (d->stats.by_state[ASSET_QUEUED] >= s->max_queued)
         return STEP_FULL;
     d->assets = sure(reallocarray(d->assets, d->assets_n + 1, sizeof(*d->assets)));
@@ -133,6 +184,9 @@ static enum step_result do_put(struct memory_store *s, struct step_put *put)
         a->urls[i] = copy(put->notifications[i].url);
         a->url_states[i] = put->notifications[i].state;
     }
+    if (put->idempotency_key)
+        add_key(s, put);
+    add_to_feed(s, a);
     permute_name(&d->ids, d->assets_n, put->ret_id);
     d->stats.accepted++;
     d->stats.by_state[ASSET_QUEUED]++;
@@ -159,6 +213,7 @@ static enum step_result do_retry(struct memory_store *s, struct step_retry *retr
     free(a->errors);
     free(a->report);
     a->errors = a->report = NULL;
+    add_to_feed(s, a);
     return STEP_DONE;
 }
 
@@ -180,6 +235,7 @@ static void claim_one(struct memory_store *s, struct memory_asset *a, struct cla
     if (a->state == ASSET_QUEUED) {
         set_state(d, a, ASSET_STARTED);
         a->started_ms = s->now_ms;
+        add_to_feed(s, a);
         enum url_state url = a->url_states[NOTIFY_START];
         if (url == URL_VALID || url == URL_OFF)
             add_event(s, key_of(number, a->run, false), NOTIFY_START,
@@ -239,6 +295,8 @@ static enum step_result do_finish(struct memory_store *s, const struct step_fini
     a->ended_ms = s->now_ms;
     a->errors = copy(f->errors);
     a->report = copy(f->report);
+    a->codes = f->codes;
+    add_to_feed(s, a);
     *(f->success ? &d->stats.runs_success : &d->stats.runs_failed) += 1;
     for (int i = 0; i < FINDING_CODES; i++)
         d->stats.errors_by_code[i] += f->codes >> i & 1;
@@ -268,7 +326,6 @@ static enum step_result do_release(struct memory_store *s, const struct step_rel
 static void lease_one(struct memory_store *s, struct memory_event *e, int64_t lease_ms,
                       struct event **ret_event)
 {
-    static const char *const names[NOTIFY_COUNT] = { "started", "success", "failed" };
     e->leased = true;
     e->until_ms = s->now_ms + lease_ms;
     struct event *out = *ret_event = sure(calloc(1, sizeof(*out)));
@@ -281,8 +338,7 @@ static void lease_one(struct memory_store *s, struct memory_event *e, int64_t le
         .created_ms = e->created_ms,
     };
     permute_name(&s->disk->ids, e->key >> 16, out->asset_id);
-    (void)snprintf(out->webhook_id, sizeof(out->webhook_id), "%s_%u_%s", out->asset_id,
-                   (unsigned)(e->key >> 1 & 0x7fff), names[e->notify]);
+    webhook_id_write(out->webhook_id, out->asset_id, (unsigned)(e->key >> 1 & 0x7fff), e->notify);
 }
 
 static enum step_result do_lease(struct memory_store *s, struct step_lease *lease)
@@ -324,6 +380,33 @@ static void change_event(struct memory_disk *d, struct memory_event *e, enum eve
     d->stats.events_by_state[state]++;
 }
 
+static void forget_attempt(struct attempt *attempt)
+{
+    free(attempt->error);
+    free(attempt->answer);
+}
+
+static void log_attempt(struct memory_store *s, struct memory_event *e,
+                        const struct step_delivered *r)
+{
+    if (e->log_n == ATTEMPTS_MAX) {
+        forget_attempt(&e->log[0]);
+        memmove(e->log, e->log + 1, --e->log_n * sizeof(e->log[0]));
+    }
+    struct attempt *attempt = &e->log[e->log_n++];
+    *attempt = (struct attempt){
+        .at_ms = s->now_ms,
+        .http_status = r->http_status,
+        .duration_ms = r->duration_ms,
+        .error = copy(r->error),
+    };
+    if (!r->answer)
+        return;
+    attempt->answer_len = r->answer_len < ANSWER_MAX ? r->answer_len : ANSWER_MAX;
+    attempt->answer = sure(calloc(1, attempt->answer_len + 1));
+    memcpy(attempt->answer, r->answer, attempt->answer_len);
+}
+
 static enum step_result do_delivered(struct memory_store *s, const struct step_delivered *r)
 {
     struct memory_event *e = event_at(s->disk, r->key);
@@ -336,6 +419,7 @@ static enum step_result do_delivered(struct memory_store *s, const struct step_d
         e->status = r->http_status;
         free(e->error);
         e->error = copy(r->error);
+        log_attempt(s, e, r);
     }
     change_event(s->disk, e, r->state, r->next_ms);
     struct memory_event *end = event_at(s->disk, r->key | 1);
@@ -343,6 +427,92 @@ static enum step_result do_delivered(struct memory_store *s, const struct step_d
         (e->attempts > 0 || e->state != EVENT_PENDING))
         change_event(s->disk, end, EVENT_PENDING, s->now_ms);
     return STEP_DONE;
+}
+
+static struct memory_event *event_of(struct memory_disk *d, const char *webhook_id)
+{
+    char asset_id[ASSET_ID_LEN + 1];
+    unsigned run;
+    enum notify notify;
+    uint64_t number;
+    if (!webhook_id_read(webhook_id, asset_id, &run, &notify) || !asset_of(d, asset_id, &number))
+        return NULL;
+    struct memory_event *e = event_at(d, key_of(number, run, notify != NOTIFY_START));
+    return e && e->notify == notify ? e : NULL;
+}
+
+static void resend_one(struct memory_store *s, struct memory_event *e)
+{
+    change_event(s->disk, e, EVENT_PENDING, s->now_ms);
+    e->attempts = 0;
+    e->status = 0;
+    e->last_ms = 0;
+    free(e->error);
+    e->error = NULL;
+}
+
+static enum step_result do_resend(struct memory_store *s, struct step_resend *r)
+{
+    struct memory_disk *d = s->disk;
+    r->ret_count = 0;
+    if (r->webhook_id) {
+        struct memory_event *e = event_of(d, r->webhook_id);
+        if (!e)
+            return STEP_NOTHING;
+        if (e->state != EVENT_DEAD && e->state != EVENT_DELIVERED)
+            return STEP_LOST;
+        resend_one(s, e);
+        r->ret_count = 1;
+        return STEP_DONE;
+    }
+    while (r->ret_count < r->max) {
+        struct memory_event *oldest = NULL;
+        for (size_t i = 0; i < d->events_n; i++) {
+            struct memory_event *e = &d->events[i];
+            if (!e->gone && e->state == EVENT_DEAD && (!oldest || e->key < oldest->key) &&
+                (r->before_ms == 0 || e->created_ms < r->before_ms))
+                oldest = e;
+        }
+        if (!oldest)
+            break;
+        resend_one(s, oldest);
+        r->ret_count++;
+    }
+    return r->ret_count ? STEP_DONE : STEP_NOTHING;
+}
+
+static enum step_result do_sample(struct memory_store *s, const struct step_sample *sample)
+{
+    int64_t at = sample->sample.at_ms / ring_period_ms(sample->ring);
+    size_t place = (size_t)at % ring_len(sample->ring);
+    s->disk->rings[sample->ring][place] = sample->sample;
+    s->disk->sampled[sample->ring][place] = true;
+    return STEP_DONE;
+}
+
+/* The first ones of the feed and of the keys, up to the first that is to stay. */
+static bool prune_oldest(struct memory_store *s, int64_t before_ms)
+{
+    struct memory_disk *d = s->disk;
+    size_t feed_pruned = d->feed_pruned, keys_pruned = d->keys_pruned;
+    while (d->feed_pruned < d->feed_n && d->feed[d->feed_pruned].at_ms < before_ms)
+        d->feed_pruned++;
+    while (d->keys_pruned < d->keys_n &&
+           s->now_ms - d->keys[d->keys_pruned].at_ms >= IDEMPOTENCY_MS)
+        d->keys_pruned++;
+    return d->feed_pruned > feed_pruned || d->keys_pruned > keys_pruned;
+}
+
+static void forget_errors(struct memory_disk *d, uint64_t number)
+{
+    char id[ASSET_ID_LEN + 1];
+    permute_name(&d->ids, number, id);
+    for (size_t i = 0; i < d->feed_n; i++) {
+        if (strcmp(d->feed[i].id, id) == 0) {
+            free(d->feed[i].errors);
+            d->feed[i].errors = NULL;
+        }
+    }
 }
 
 static enum step_result do_prune(struct memory_store *s, struct step_prune *p)
@@ -359,6 +529,7 @@ static enum step_result do_prune(struct memory_store *s, struct step_prune *p)
             if (a->ended_ms >= p->before_ms)
                 continue;
             a->pruned = true;
+            forget_errors(d, i + 1);
             d->stats.by_state[state]--;
             d->stats.pruned++;
             p->ret_count++;
@@ -371,7 +542,8 @@ static enum step_result do_prune(struct memory_store *s, struct step_prune *p)
             }
         }
     }
-    return p->ret_count ? STEP_DONE : STEP_NOTHING;
+    bool others = prune_oldest(s, p->before_ms);
+    return others || p->ret_count ? STEP_DONE : STEP_NOTHING;
 }
 
 static int memory_apply(struct store *base, struct step *steps[], size_t n, int64_t now_ms,
@@ -410,8 +582,10 @@ static int memory_apply(struct store *base, struct step *steps[], size_t n, int6
             step->result = do_prune(s, &step->u.prune);
             break;
         case STEP_RESEND:
+            step->result = do_resend(s, &step->u.resend);
+            break;
         case STEP_SAMPLE:
-            step->result = STEP_NOTHING;
+            step->result = do_sample(s, &step->u.sample);
             break;
         }
     }
@@ -464,24 +638,185 @@ static int memory_find(struct store *base, const char *id, struct asset *ret_ass
     return 1;
 }
 
+/* Whether a walk over the assets in question comes by this one. */
+static bool is_walked(const struct memory_asset *a, const struct asset_query *query)
+{
+    if (a->pruned || (query->by_state && a->state != query->state))
+        return false;
+    return !query->by_code || a->state == ASSET_FAILED;
+}
+
 static int memory_list(struct store *base, const struct asset_query *query,
                        struct asset_page *ret_page, struct err *err)
 {
     struct memory_disk *d = ((struct memory_store *)base)->disk;
     uint64_t below = d->assets_n + 1;
+    unsigned examined = 0;
     if (query->after && !permute_number(&d->ids, query->after, &below))
         return err_set(err, ERR_INVALID, "no id");
     *ret_page = (struct asset_page){ .assets = sure(calloc(query->limit, sizeof(struct asset))) };
     for (size_t i = d->assets_n; i-- > 0;) {
         const struct memory_asset *a = &d->assets[i];
-        if (a->pruned || i + 1 >= below || (query->by_state && a->state != query->state))
+        if (i + 1 >= below || !is_walked(a, query))
             continue;
-        if (ret_page->n == query->limit) {
+        if (query->since_ms && a->accepted_ms < query->since_ms)
+            break;
+        bool fits = (!query->until_ms || a->accepted_ms < query->until_ms) &&
+                    (!query->path || strcmp(a->path, query->path) == 0) &&
+                    (!query->by_code || (a->codes >> query->code & 1));
+        if (fits && ret_page->n == query->limit) {
             ret_page->more = true;
+            (void)strcpy(ret_page->next, ret_page->assets[ret_page->n - 1].id);
             break;
         }
-        copy_asset(d, a, &ret_page->assets[ret_page->n++]);
+        if (fits)
+            copy_asset(d, a, &ret_page->assets[ret_page->n++]);
+        if (++examined == LIST_EXAMINE_MAX) {
+            ret_page->more = true;
+            permute_name(&d->ids, i + 1, ret_page->next);
+            break;
+        }
     }
+    return 0;
+}
+
+static void view_event(struct memory_disk *d, const struct memory_event *e, bool with_log,
+                       struct event_view *view)
+{
+    *view = (struct event_view){
+        .notify = e->notify,
+        .state = e->state,
+        .run = (unsigned)(e->key >> 1 & 0x7fff),
+        .attempts = e->attempts,
+        .url = copy(d->assets[(e->key >> 16) - 1].urls[e->notify]),
+        .created_ms = e->created_ms,
+        .next_ms = e->state == EVENT_PENDING ? e->due_ms : 0,
+        .last_ms = e->last_ms,
+        .http_status = e->status,
+        .error = copy(e->error),
+    };
+    permute_name(&d->ids, e->key >> 16, view->asset_id);
+    webhook_id_write(view->webhook_id, view->asset_id, view->run, view->notify);
+    if (!with_log || !e->log_n)
+        return;
+    view->log = sure(calloc(e->log_n, sizeof(*view->log)));
+    view->n_log = e->log_n;
+    for (size_t i = 0; i < e->log_n; i++) {
+        struct attempt *out = &view->log[i];
+        *out = e->log[i];
+        out->error = copy(out->error);
+        if (out->answer) {
+            out->answer = sure(malloc(out->answer_len + 1));
+            memcpy(out->answer, e->log[i].answer, out->answer_len + 1);
+        }
+    }
+}
+
+static int memory_event(struct store *base, const char *webhook_id, struct event_view *ret_event,
+                        struct err *err)
+{
+    struct memory_disk *d = ((struct memory_store *)base)->disk;
+    const struct memory_event *e = event_of(d, webhook_id);
+    (void)err;
+    if (e)
+        view_event(d, e, true, ret_event);
+    return e != NULL;
+}
+
+/* The event with the highest key below the one given, of those in question. */
+static const struct memory_event *next_event(struct memory_disk *d, uint64_t below,
+                                             const struct event_query *query)
+{
+    const struct memory_event *best = NULL;
+    for (size_t i = 0; i < d->events_n; i++) {
+        const struct memory_event *e = &d->events[i];
+        if (!e->gone && e->key < below && (!best || e->key > best->key) &&
+            (!query->by_state || e->state == query->state))
+            best = e;
+    }
+    return best;
+}
+
+static int memory_events(struct store *base, const struct event_query *query,
+                         struct event_page *ret_page, struct err *err)
+{
+    struct memory_disk *d = ((struct memory_store *)base)->disk;
+    uint64_t below = UINT64_MAX, number;
+    char asset_id[ASSET_ID_LEN + 1];
+    unsigned run;
+    enum notify notify;
+    if (query->after) {
+        if (!webhook_id_read(query->after, asset_id, &run, &notify) ||
+            !permute_number(&d->ids, asset_id, &number))
+            return err_set(err, ERR_INVALID, "no id");
+        below = key_of(number, run, notify != NOTIFY_START);
+    }
+    *ret_page =
+        (struct event_page){ .events = sure(calloc(query->limit, sizeof(struct event_view))) };
+    const struct memory_event *e;
+    while ((e = next_event(d, below, query)) && ret_page->n < query->limit) {
+        view_event(d, e, false, &ret_page->events[ret_page->n++]);
+        below = e->key;
+    }
+    ret_page->more = e != NULL;
+    if (e)
+        (void)strcpy(ret_page->next, ret_page->events[ret_page->n - 1].webhook_id);
+    return 0;
+}
+
+static int memory_deliveries(struct store *base, const char *asset_id, struct event_page *ret_page,
+                             struct err *err)
+{
+    struct memory_disk *d = ((struct memory_store *)base)->disk;
+    uint64_t number;
+    (void)err;
+    *ret_page = (struct event_page){ 0 };
+    if (!asset_of(d, asset_id, &number))
+        return 0;
+    ret_page->events = sure(calloc(d->events_n + 1, sizeof(struct event_view)));
+    for (size_t i = 0; i < d->events_n; i++) /* they were made in the order of their keys */
+        if (!d->events[i].gone && d->events[i].key >> 16 == number)
+            view_event(d, &d->events[i], true, &ret_page->events[ret_page->n++]);
+    return 0;
+}
+
+static int memory_feed(struct store *base, uint64_t after_seq, unsigned limit,
+                       struct feed_page *ret_page, struct err *err)
+{
+    struct memory_disk *d = ((struct memory_store *)base)->disk;
+    (void)err;
+    *ret_page = (struct feed_page){ .entries = sure(calloc(limit, sizeof(struct feed_entry))),
+                                    .last_seq = d->feed_n,
+                                    .first_seq = d->feed_pruned + 1 };
+    uint64_t at = after_seq > d->feed_pruned ? after_seq : d->feed_pruned;
+    for (; at < d->feed_n && ret_page->n < limit; at++) {
+        struct feed_entry *entry = &ret_page->entries[ret_page->n++];
+        *entry = d->feed[at];
+        entry->errors = copy(entry->errors);
+    }
+    return 0;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    int64_t x = ((const struct sample *)a)->at_ms, y = ((const struct sample *)b)->at_ms;
+    return (x < y) - (x > y);
+}
+
+static int memory_history(struct store *base, enum ring ring, struct sample *ret_samples,
+                          size_t max, size_t *ret_n, struct err *err)
+{
+    struct memory_disk *d = ((struct memory_store *)base)->disk;
+    struct sample all[RING_LEN_MAX];
+    size_t n = 0;
+    (void)err;
+    for (size_t i = 0; i < ring_len(ring); i++)
+        if (d->sampled[ring][i])
+            all[n++] = d->rings[ring][i];
+    qsort(all, n, sizeof(all[0]), newest_first);
+    *ret_n = n < max ? n : max;
+    for (size_t i = 0; i < *ret_n; i++)
+        ret_samples[i] = all[*ret_n - 1 - i];
     return 0;
 }
 
@@ -528,7 +863,13 @@ void memory_disk_free(struct memory_disk *d)
     for (size_t i = 0; i < d->events_n; i++) {
         free(d->events[i].error);
         free(d->events[i].errors);
+        for (size_t j = 0; j < d->events[i].log_n; j++)
+            forget_attempt(&d->events[i].log[j]);
     }
+    for (size_t i = 0; i < d->feed_n; i++)
+        free(d->feed[i].errors);
+    free(d->feed);
+    free(d->keys);
     free(d->assets);
     free(d->events);
     free(d);
@@ -540,6 +881,11 @@ static const struct store_ops memory_ops = {
     .find = memory_find,
     .list = memory_list,
     .stats = memory_stats,
+    .event = memory_event,
+    .events = memory_events,
+    .deliveries = memory_deliveries,
+    .feed = memory_feed,
+    .history = memory_history,
     .close = memory_close,
 };
 
