@@ -61,8 +61,9 @@ def test_every_id_of_the_ledger_has_one_ending_and_its_webhooks(servers, sink):
     clients = [Client(assay, sink, f"{seed}-{n}", over) for n in range(CLIENTS)]
     for client in clients:
         client.start()
-    for pause in [moments.uniform(0.05, 2 * SECONDS / KILLS) for _ in range(KILLS)]:
-        over.wait(pause)
+    shares = [moments.uniform(0.02, 1) for _ in range(KILLS)]
+    for share in shares:
+        over.wait(SECONDS * share / sum(shares))
         assay.kill()
         assay.start(ready=moments.random() < 0.7)
     assay.wait_ready()
