@@ -75,7 +75,7 @@ static void another_key_gives_other_names(void **state)
 static void what_is_no_name_has_no_number(void **state)
 {
     (void)state;
-    static const char *const names[] = { "",        "123456",  "a234567",       "123456A",
+    static const char *const names[] = { "",        "123456",  "a234567",      "123456A",
                                          "123456-", "123 567", "0123456789012" };
     struct permute p = keyed(9);
     uint64_t number;
