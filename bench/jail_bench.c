@@ -1,10 +1,12 @@
+/* link: -ljpeg */
 /* jail_bench: what the jail adds to a check. Each file is judged in this process and in a jailed
  * child, turn about, so that whatever else the machine does meets both alike.
  *
- *     jail_bench [FILE…]    without a file: a text and a GIF header of its own making; then it ends with
- *                            1 if the jail adds more than GOAL_US to either */
+ *     jail_bench [FILE…]    without a file: a text and a GIF header, which are refused at once, and two
+ *                            JPEGs, all of its own making; then it ends with 1 if a goal is missed */
 #include <fcntl.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +14,14 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <jpeglib.h>
+
 #include "base/cleanup.h"
 #include "validate/pool.h"
 
 enum { ROUNDS = 4000, ROUNDS_OF_BIG = 300, BIG = 64 * 1024, GOAL_US = 20 };
+
+static const double GOAL_SMALL = 1.10, GOAL_LARGE = 1.05; /* of 500 x 400, 1000 x 1000 */
 
 static const struct limits limits = { 1000, 1000, 32 * 1024 * 1024 };
 
@@ -54,8 +60,12 @@ static void check_here(int fd, size_t size, uint8_t *data, struct verdict *v)
         exit(1);
 }
 
-/* Returns what was added, in microseconds. */
-static double measure(struct pool *pool, const char *name, int fd)
+/* What was added, in microseconds, and as a ratio. */
+struct added {
+    double us, ratio;
+};
+
+static struct added measure(struct pool *pool, const char *name, int fd)
 {
     static int64_t here[ROUNDS], jailed[ROUNDS];
     struct stat st;
@@ -88,7 +98,7 @@ static double measure(struct pool *pool, const char *name, int fd)
     jailed_us = median_us(jailed, rounds);
     printf("%-32.32s %9zu bytes  here %8.1f us  jailed %8.1f us  added %6.1f us  ratio %5.2f\n",
            name, size, here_us, jailed_us, jailed_us - here_us, jailed_us / here_us);
-    return jailed_us - here_us;
+    return (struct added){ jailed_us - here_us, jailed_us / here_us };
 }
 
 static int file_of(const char *content, size_t len)
@@ -98,32 +108,79 @@ static int file_of(const char *content, size_t len)
     return fd >= 0 && write(fd, content, len) == (ssize_t)len ? fd : -1;
 }
 
-int main(int argc, char **argv)
+/* A colour picture with the detail of a photograph: smooth shapes and noise. */
+static int jpeg_of(unsigned width, unsigned height)
+{
+    struct jpeg_compress_struct c;
+    struct jpeg_error_mgr errors;
+    unsigned char *data = NULL;
+    unsigned long len = 0;
+    uint32_t random = 1;
+    CLEANUP(freep) JSAMPLE *row = malloc((size_t)width * 3);
+    int fd;
+
+    if (!row)
+        return -1;
+    c.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&c);
+    jpeg_mem_dest(&c, &data, &len);
+    c.image_width = width;
+    c.image_height = height;
+    c.input_components = 3;
+    c.in_color_space = JCS_RGB;
+    jpeg_set_defaults(&c);
+    jpeg_set_quality(&c, 91, TRUE); /* a third of a byte a pixel, as real photographs have */
+    jpeg_start_compress(&c, TRUE);
+    for (unsigned y = 0; y < height; y++) {
+        for (unsigned x = 0; x < width * 3; x++) {
+            random = random * 1664525 + 1013904223;
+            row[x] = (JSAMPLE)(110 + 60 * sin(x / 90.0) * cos(y / 40.0) + (random >> 27));
+        }
+        (void)jpeg_write_scanlines(&c, &row, 1);
+    }
+    jpeg_finish_compress(&c);
+    jpeg_destroy_compress(&c);
+    fd = file_of((const char *)data, len);
+    free(data);
+    return fd;
+}
+
+static void measure_own(struct pool *pool, bool *ret_met)
 {
     static const char text[] = "This is no image at all.\n",
                       gif[] = "GIF89a\x20\x03\x58\x02\0\0\0;";
+    double most_us = measure(pool, "a text", file_of(text, sizeof(text) - 1)).us;
+    double small, large;
+
+    most_us = fmax(most_us, measure(pool, "a GIF header", file_of(gif, sizeof(gif) - 1)).us);
+    small = measure(pool, "a JPEG of 500 x 400", jpeg_of(500, 400)).ratio;
+    large = measure(pool, "a JPEG of 1000 x 1000", jpeg_of(1000, 1000)).ratio;
+    *ret_met = most_us <= GOAL_US && small <= GOAL_SMALL && large <= GOAL_LARGE;
+    printf("goals: at most %d us added, ratios at most %.2f and %.2f: %s\n", GOAL_US, GOAL_SMALL,
+           GOAL_LARGE, *ret_met ? "met" : "MISSED");
+}
+
+int main(int argc, char **argv)
+{
     const struct pool_config config = {
         .validator = &validator_image, .limits = limits, .slots = 1, .sandbox = true
     };
     struct pool *pool;
     struct err err;
-    double most_us = 0;
+    bool met = true;
 
     if (pool_new(&config, &pool, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
     printf("jail: %s\n", pool_layers(pool));
-    if (argc == 1) {
-        most_us = measure(pool, "a text", file_of(text, sizeof(text) - 1));
-        most_us = fmax(most_us, measure(pool, "a GIF header", file_of(gif, sizeof(gif) - 1)));
-        printf("goal: at most %d us added: %s\n", GOAL_US, most_us <= GOAL_US ? "met" : "MISSED");
-    }
+    if (argc == 1)
+        measure_own(pool, &met);
     for (int i = 1; i < argc; i++) {
         const char *name = strrchr(argv[i], '/');
         CLEANUP(closep) int fd = open(argv[i], O_RDONLY | O_CLOEXEC);
         (void)measure(pool, name ? name + 1 : argv[i], fd);
     }
     pool_free(pool);
-    return most_us <= GOAL_US ? 0 : 1;
+    return met ? 0 : 1;
 }

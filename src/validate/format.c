@@ -67,6 +67,8 @@ enum image_format format_sniff(const struct media *media)
     for (size_t i = 0; i < sizeof(signatures) / sizeof(signatures[0]); i++)
         if (span_is(s, 0, signatures[i].bytes, signatures[i].len))
             return signatures[i].format;
+    if (media->file_len == 2 && span_is(s, 0, "\xff\xd8", 2))
+        return IMAGE_JPEG; /* one that ends behind its start of image */
     if (span_says(s, 0, "RIFF") && span_says(s, 8, "WEBP"))
         return IMAGE_WEBP;
     if (tiff_begins(s))

@@ -46,14 +46,27 @@ static void add_finding(struct buf *out, const char *field, const struct finding
     (void)buf_adds(out, "}");
 }
 
+/* Stored, and as it is shown: orientations 5 to 8 turn the picture by a quarter (CIPA DC-008 §4.6.4). */
+static void add_size(struct buf *out, const struct verdict *v)
+{
+    if (!v->width || !v->height) {
+        (void)buf_adds(out, ",\"width\":null,\"height\":null,\"displayedWidth\":null,"
+                            "\"displayedHeight\":null");
+        return;
+    }
+    bool turned = v->orientation >= 5;
+    (void)buf_addf(out,
+                   ",\"width\":%" PRIu32 ",\"height\":%" PRIu32 ",\"displayedWidth\":%" PRIu32
+                   ",\"displayedHeight\":%" PRIu32,
+                   v->width, v->height, turned ? v->height : v->width,
+                   turned ? v->width : v->height);
+}
+
 static void add_image(struct buf *out, const struct verdict *v)
 {
     const char *format = image_format_name(v->format);
     (void)buf_addf(out, format ? "{\"format\":\"%s\"" : "{\"format\":null", format);
-    if (v->width && v->height)
-        (void)buf_addf(out, ",\"width\":%" PRIu32 ",\"height\":%" PRIu32, v->width, v->height);
-    else
-        (void)buf_adds(out, ",\"width\":null,\"height\":null");
+    add_size(out, v);
     if (v->orientation)
         (void)buf_addf(out, ",\"orientation\":%" PRIu32, v->orientation);
     else

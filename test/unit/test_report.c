@@ -49,7 +49,8 @@ static void a_valid_image_has_no_errors_and_all_its_facts(void **state)
     assert_non_null(strstr(buf_str(&t.report), "\"severity\":\"warning\",\"field\":\"asset\""));
     assert_non_null(strstr(buf_str(&t.report),
                            "\"image\":{\"format\":\"jpeg\",\"width\":640,\"height\":480,"
-                           "\"orientation\":6,\"bytes\":1234,\"sha256\":\"0000"));
+                           "\"displayedWidth\":480,\"displayedHeight\":640,\"orientation\":6,"
+                           "\"bytes\":1234,\"sha256\":\"0000"));
     release(&t);
 }
 
@@ -96,6 +97,7 @@ static void what_is_not_reachable_has_no_size(void **state)
     assert_string_equal(buf_str(&t.errors), "{\"asset\":[\"is not reachable\"]}");
     assert_non_null(strstr(buf_str(&t.report),
                            "{\"format\":null,\"width\":null,\"height\":null,"
+                           "\"displayedWidth\":null,\"displayedHeight\":null,"
                            "\"orientation\":null,\"bytes\":null,\"sha256\":null}"));
     release(&t);
 }
