@@ -5,7 +5,7 @@
 #   WAY      native, docker or apt: where server, test and test-e2e run; chosen by itself if unset
 #   ARGS     more arguments for server or for pytest;  V=1 names every single test, and compiler commands
 #   TESTS    narrows test and unit: make test TESTS=test/unit/test_buf.c
-#   ONLY     narrows bench: make bench ONLY=accept (or jail, memory, start, lives)
+#   ONLY     narrows bench: make bench ONLY=accept (or jail, jpeg, store, memory, start, lives)
 ifeq ($(origin CC),default)
 CC = gcc
 endif
