@@ -122,6 +122,8 @@ $(BUILD)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
+$(BUILD)/obj/store/redis_lua.o: src/store/redis.lua # which it contains
+
 $(BUILD)/test/%.o: test/%.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS_ALL) -Itest -MMD -MP -c $< -o $@

@@ -5,4 +5,6 @@
 
 int sqlite_store_open(const char *where, const struct store_config *config,
                       struct store **ret_store, struct err *err);
+int redis_store_open(const char *where, const struct store_config *config,
+                     struct store **ret_store, struct err *err);
 #endif

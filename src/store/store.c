@@ -14,6 +14,7 @@ static const struct {
                 struct err *err);
 } engines[] = {
     { "sqlite:", sqlite_store_open },
+    { "redis:", redis_store_open },
 };
 
 int store_open(const char *url, const struct store_config *config, struct store **ret_store,

@@ -53,6 +53,7 @@ struct claim {
     uint64_t number;
     unsigned run;      /* 1, and one more for each retry */
     unsigned attempts; /* how often this run was claimed, this time included */
+    unsigned deaths;   /* how often the process that had it died, or fell silent; see WORKER_MAX_DEATHS */
     char id[ASSET_ID_LEN + 1];
     char *path;
     enum url_state url_states[NOTIFY_COUNT];
@@ -373,6 +374,9 @@ struct store_ops {
      * 1 sound, 0 not, -1 could not tell. */
     int (*backup)(struct store *s, const char *path, struct err *err);
     int (*verify)(struct store *s, struct buf *report, struct err *err);
+    /* NULL where one process owns the store. Sleep until another process may have made work, or told of
+     * changes: 1. 0: timeout_ms is over, or wake_fd is readable. One thread at a time. */
+    int (*wait)(struct store *s, int wake_fd, int timeout_ms);
     void (*close)(struct store *s);
 };
 /* First member of every engine's own struct. */
@@ -382,6 +386,8 @@ struct store {
 
 struct store_config {
     uint64_t max_queued; /* assets that may wait (queued); more is STEP_FULL */
+    int64_t lease_ms;    /* where processes share a store: who is silent for so long has lost what it
+                          * claimed. 0: 30 s */
 };
 
 /* Open the store that url names ("sqlite:data/assay.db"; missing folders are made; "memory:" serves

@@ -1,0 +1,152 @@
+/* redis_lease: says, from a thread that does nothing else, that this process lives and still has what it
+ * claimed; and waits for what others do. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/redis.h"
+
+enum { RENEWALS = 3 /* in the time of a lease */, AGAIN_MS = 250 /* when Redis was away */ };
+
+/* "%016llx" of each key that is held. */
+static void add_held(struct redis_store *s, struct redis_request *r, const struct leased *held)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < held->cap; i++) {
+        char ref[17];
+        if (!held->slots[i].key)
+            continue;
+        for (int j = 0; j < 16; j++)
+            ref[j] = "0123456789abcdef"[held->slots[i].key >> (60 - 4 * j) & 15];
+        redis_add(r, ref, 16);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+static int renew(struct redis_store *s, redisContext **c, struct redis_request *r, struct err *err)
+{
+    CLEANUP(redis_reply_freep) redisReply *reply = NULL;
+    if (redis_gone(*c)) {
+        redis_disconnectp(c);
+        if (redis_connect_store(s, c, err) < 0)
+            return -1;
+    }
+    redis_begin_call(s, r, "FCALL", "renew");
+    redis_adds(r, s->process);
+    redis_add_int(r, s->lease_ms);
+    add_held(s, r, &s->claims);
+    return redis_call(s, *c, r, &reply, err);
+}
+
+static bool stops(struct redis_store *s, int timeout_ms)
+{
+    struct pollfd p = { .fd = s->stop_fd, .events = POLLIN };
+    return poll(&p, 1, timeout_ms) > 0;
+}
+
+static void *renewer_run(void *arg)
+{
+    struct redis_store *s = arg;
+    CLEANUP(redis_disconnectp) redisContext *c = NULL;
+    CLEANUP(redis_request_release) struct redis_request request;
+    redis_request_init(&request);
+    int period_ms = (int)(s->lease_ms / RENEWALS);
+    bool failing = false;
+    while (!stops(s, failing ? AGAIN_MS : period_ms)) {
+        struct err err = { 0 };
+        bool failed = renew(s, &c, &request, &err) < 0;
+        if (failed && !failing)
+            log_warn("leases_not_renewed", LOG_S("why", err.msg));
+        if (!failed && failing)
+            log_info("leases_renewed_again");
+        failing = failed;
+    }
+    return NULL;
+}
+
+int redis_renewer_start(struct redis_store *s, struct err *err)
+{
+    int rc = pthread_create(&s->renewer, NULL, renewer_run, s);
+    if (rc != 0)
+        return err_errno(err, rc, "start the thread that renews leases");
+    s->renewing = true;
+    return 0;
+}
+
+void redis_renewer_stop(struct redis_store *s)
+{
+    if (!s->renewing)
+        return;
+    (void)eventfd_write(s->stop_fd, 1);
+    (void)pthread_join(s->renewer, NULL);
+    s->renewing = false;
+}
+
+void redis_let_go(struct redis_store *s)
+{
+    CLEANUP(redis_reply_freep) redisReply *reply = NULL;
+    struct err err = { 0 };
+    if (redis_gone(s->writer)) {
+        redis_disconnectp(&s->writer);
+        if (redis_connect_store(s, &s->writer, &err) < 0)
+            return; /* the leases run out by themselves */
+    }
+    redis_begin_call(s, &s->request, "FCALL", "void");
+    redis_adds(&s->request, s->process);
+    redis_add_int(&s->request, (int64_t)s->claims.n);
+    add_held(s, &s->request, &s->claims);
+    add_held(s, &s->request, &s->events);
+    if (redis_call(s, s->writer, &s->request, &reply, &err) < 0)
+        log_warn("leases_not_given_back", LOG_S("why", err.msg));
+}
+
+/* ---- what others do ---- */
+
+static int subscribe(struct redis_store *s, struct err *err)
+{
+    CLEANUP(redis_reply_freep) redisReply *reply = NULL;
+    CLEANUP(redis_request_release) struct redis_request r;
+    if (redis_connect_store(s, &s->watch, err) < 0)
+        return -1;
+    redis_request_init(&r);
+    redis_adds(&r, "SSUBSCRIBE");
+    redis_adds(&r, REDIS_PREFIX ":work");
+    redis_adds(&r, REDIS_PREFIX ":told");
+    return redis_ask(s->watch, &r, &reply, err);
+}
+
+/* Everything that has been published so far is one piece of news. */
+static int read_news(redisContext *c, struct err *err)
+{
+    void *reply = NULL;
+    if (redisBufferRead(c) != REDIS_OK)
+        return err_set(err, ERR_IO, "Redis: %s", c->errstr);
+    while (redisGetReplyFromReader(c, &reply) == REDIS_OK && reply)
+        freeReplyObject(reply);
+    return c->err ? err_set(err, ERR_IO, "Redis: %s", c->errstr) : 0;
+}
+
+int redis_wait(struct store *base, int wake_fd, int timeout_ms)
+{
+    struct redis_store *s = (struct redis_store *)base;
+    struct err err;
+    if (redis_gone(s->watch)) {
+        redis_disconnectp(&s->watch);
+        if (subscribe(s, &err) == 0)
+            return 1; /* before it we heard nothing */
+        redis_disconnectp(&s->watch);
+    }
+    struct pollfd fds[2] = { { .fd = wake_fd, .events = POLLIN },
+                             { .fd = s->watch ? s->watch->fd : -1, .events = POLLIN } };
+    int n = poll(fds, 2, timeout_ms);
+    if (n <= 0 || !fds[1].revents)
+        return 0;
+    if (read_news(s->watch, &err) < 0)
+        redis_disconnectp(&s->watch);
+    return 1;
+}
