@@ -61,10 +61,10 @@ def memory(table):
     return folder
 
 
-def start_s(make, ready):
-    """Seconds from the start of a program until it answers. make returns it."""
+def start_s(make, ready, folder):
+    """Seconds from the start of a program until it answers. make(folder) returns it."""
     begun = time.monotonic()
-    program = make()
+    program = make(folder)
     wait_for(lambda: ready(program), 20, "it is ready", 0.0002)
     took = time.monotonic() - begun
     program.stop()
@@ -86,10 +86,10 @@ def starts(table, full_folder):
     folder = scratch("start")
     times = {"redis": [], "empty": [], "full": []}
     for _ in range(STARTS):
-        times["redis"].append(start_s(lambda: redis(folder), redis_ready))
-        times["empty"].append(start_s(lambda: Assay(scratch("start-empty")), Assay.ready))
+        times["redis"].append(start_s(redis, redis_ready, folder))
+        times["empty"].append(start_s(Assay, Assay.ready, scratch("start-empty")))
         if full_folder:
-            times["full"].append(start_s(lambda: Assay(full_folder), Assay.ready))
+            times["full"].append(start_s(Assay, Assay.ready, full_folder))
     table.section(f"start until the first answer, {STARTS} times, interleaved")
     table.figures("redis-server, until PING is answered, ms", [s * 1000 for s in times["redis"]], "{:.1f}")
     names = {"empty": "a new store"}
