@@ -1,25 +1,6 @@
 /* What every engine of the store must do. The same tests run over each of them. */
 #include "support/store_world.h"
 
-static int setup(void **state)
-{
-    const enum world_engine *engine = *state;
-    struct world *w = malloc(sizeof(*w));
-    assert_non_null(w);
-    world_init(w, *engine);
-    world_open(w);
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct world *w = *state;
-    world_release(w);
-    free(w);
-    return 0;
-}
-
 /* ---- putting ---- */
 
 static void an_asset_that_was_put_can_be_found_as_it_was_put(void **state)
@@ -815,12 +796,8 @@ static void with_an_empty_queue_nothing_is_oldest(void **state)
     assert_int_equal(stats_of(w).oldest_queued_ms, 0);
 }
 
-#define FACT(name) cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, NULL)
-
 int main(void)
 {
-    static enum world_engine engines[] = { WORLD_MEMORY, WORLD_SQLITE };
-    static const char *const names[] = { "store_memory", "store_sqlite" };
     struct CMUnitTest tests[] = {
         FACT(an_asset_that_was_put_can_be_found_as_it_was_put),
         FACT(ids_are_short_and_begin_with_a_digit_and_differ),
@@ -868,11 +845,5 @@ int main(void)
         FACT(statistics_survive_a_crash),
         FACT(with_an_empty_queue_nothing_is_oldest),
     };
-    int failed = 0;
-    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
-        for (size_t j = 0; j < ARRAY_LEN(tests); j++)
-            tests[j].initial_state = &engines[i];
-        failed += cmocka_run_group_tests_name(names[i], tests, NULL, NULL);
-    }
-    return failed;
+    return world_run("store", tests, ARRAY_LEN(tests));
 }

@@ -15,9 +15,10 @@
 
 #include "base/cleanup.h"
 #include "store/store.h"
+#include "support/redis_server.h"
 #include "support/store_memory.h"
 
-enum world_engine { WORLD_MEMORY, WORLD_SQLITE };
+enum world_engine { WORLD_MEMORY, WORLD_SQLITE, WORLD_REDIS };
 
 struct world {
     enum world_engine engine;
@@ -32,7 +33,7 @@ struct world {
 static inline int world_try_open(struct world *w, struct err *err)
 {
     struct store_config config = { .max_queued = w->max_queued };
-    if (w->engine == WORLD_SQLITE)
+    if (w->engine != WORLD_MEMORY)
         return store_open(w->url, &config, &w->store, err);
     w->store = store_memory_new(w->disk, &config);
     return 0;
@@ -50,6 +51,9 @@ static inline void world_init(struct world *w, enum world_engine engine)
     *w = (struct world){ .engine = engine, .max_queued = 100000, .now_ms = 1000000 };
     if (engine == WORLD_MEMORY) {
         w->disk = memory_disk_new();
+    } else if (engine == WORLD_REDIS) {
+        redis_server_clear();
+        (void)snprintf(w->url, sizeof(w->url), "%s", redis_server_url());
     } else {
         (void)strcpy(w->folder, "/tmp/test_store_XXXXXX");
         assert_non_null(mkdtemp(w->folder));
@@ -262,5 +266,49 @@ static inline enum asset_state state_of(struct world *w, const char *id)
     enum asset_state state = asset.state;
     asset_release(&asset);
     return state;
+}
+
+/* ---- suites that run over every engine ---- */
+
+/* From initial_state, which names the engine, to a world with its store open. */
+static inline int world_setup(void **state)
+{
+    const enum world_engine *engine = *state;
+    struct world *w = malloc(sizeof(*w));
+    assert_non_null(w);
+    world_init(w, *engine);
+    world_open(w);
+    *state = w;
+    return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+    struct world *w = *state;
+    world_release(w);
+    free(w);
+    return 0;
+}
+
+#define FACT(name) cmocka_unit_test_prestate_setup_teardown(name, world_setup, world_teardown, NULL)
+
+/* Run n tests made with FACT() over each engine; how many failed. */
+static inline int world_run(const char *suite, struct CMUnitTest tests[], size_t n)
+{
+    static enum world_engine engines[] = { WORLD_MEMORY, WORLD_SQLITE, WORLD_REDIS };
+    static const char *const names[] = { "memory", "sqlite", "redis" };
+    int failed = 0;
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
+        char name[64];
+        if (engines[i] == WORLD_REDIS && !redis_server_url()) {
+            print_message("[  SKIPPED ] %s_redis: no redis-server is installed\n", suite);
+            continue;
+        }
+        (void)snprintf(name, sizeof(name), "%s_%s", suite, names[i]);
+        for (size_t j = 0; j < n; j++)
+            tests[j].initial_state = &engines[i];
+        failed += _cmocka_run_group_tests(name, tests, n, NULL, NULL);
+    }
+    return failed;
 }
 #endif
