@@ -10,7 +10,7 @@ import statistics
 import time
 
 from tools import (Assay, Program, asset_body, answer_of, free_port, need, need_built, nginx,
-                   post_request, scratch, wait_for, wrk, BUILD, Skip)
+                   post_request, scratch, wait_for, wrk, BUILD)
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = 3

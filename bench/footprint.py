@@ -3,7 +3,7 @@ import os
 import shutil
 import time
 
-from tools import Assay, Program, Skip, answer_of, asset_body, free_port, need, post_many, scratch, wait_for, PROJECT
+from tools import Assay, Program, answer_of, asset_body, free_port, need, post_many, scratch, wait_for, PROJECT
 
 ASSETS = int(os.environ.get("BENCH_ASSETS", "100000"))
 SETTLE_S = 10

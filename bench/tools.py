@@ -10,7 +10,6 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -343,7 +342,3 @@ class Table:
                 verdict += f", aim {form.format(aim).strip()}" + (" too" if middle >= aim else "")
             self.missed += not reached
         self.row(name, median_range(values, form), verdict)
-
-
-def note(text):
-    print(text, file=sys.stderr, flush=True)
