@@ -33,13 +33,20 @@ def environment(extra=None):
     return env
 
 
+GIVEN_PORTS = set()
+
+
 def free_port():
-    """Outside the range from which the kernel takes ports for clients, so that it stays free."""
+    """Outside the range from which the kernel takes ports for clients, so that it stays free; never
+    the same twice in one run."""
     while True:
         port = random.randrange(20000, 32000)
+        if port in GIVEN_PORTS:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
+                GIVEN_PORTS.add(port)
                 return port
             except OSError:
                 pass
