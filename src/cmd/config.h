@@ -27,6 +27,7 @@ struct config {
     const char *webhook_allow, *webhook_deny;
     int64_t webhook_delays_ms[SENDER_MAX_DELAYS]; /* pauses between attempts */
     unsigned webhook_n_delays;                    /* 0: the default schedule */
+    const char *webhook_secret, *webhook_secret_file; /* NULL: none; see secrets.h */
     unsigned log_level, log_format;               /* enum log_level, enum log_format */
     bool sandbox;
     unsigned http_threads;

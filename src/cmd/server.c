@@ -23,6 +23,7 @@
 #include "base/version.h"
 #include "cmd/commands.h"
 #include "cmd/config.h"
+#include "cmd/secrets.h"
 #include "monitor/monitor.h"
 #include "webhook/sender.h"
 #include "worker/worker.h"
@@ -45,6 +46,7 @@ struct server {
     struct pool *pool;
     struct asset_root *root;
     struct policy *policy;
+    struct signer *signer;
     struct store *store;
     struct service *service;
     struct sender *sender;
@@ -112,6 +114,9 @@ static int start(struct server *s, struct err *err)
     const struct config *c = &s->config;
     if (start_jail(s, err) < 0)
         return err_add(err, "start the jailed children");
+    if (secret_signer(c, &s->signer, err) < 0)
+        return -1;
+    secrets_forget(&s->config, environ);
     if (asset_root_open(c->root, &s->root, err) < 0)
         return err_add(err, "--root %s", c->root);
     if (policy_new(c->webhook_allow, c->webhook_deny, &s->policy, err) < 0)
@@ -122,7 +127,7 @@ static int start(struct server *s, struct err *err)
     if (service_start(s->store, &s->service, err) < 0)
         return -1;
 
-    struct sender_config sender = { .n_delays = c->webhook_n_delays };
+    struct sender_config sender = { .n_delays = c->webhook_n_delays, .signer = s->signer };
     memcpy(sender.delays_ms, c->webhook_delays_ms, sizeof(sender.delays_ms));
     if (sender_start(s->service, s->policy, &sender, &s->sender, err) < 0)
         return -1;
@@ -144,7 +149,11 @@ static int start(struct server *s, struct err *err)
                            .service = s->service,
                            .policy = s->policy,
                            .sandbox = c->sandbox,
-                           .sandbox_layers = pool_layers(s->pool) };
+                           .sandbox_layers = pool_layers(s->pool),
+                           .max_queued = c->max_queued,
+                           .workers = s->workers,
+                           .sender = s->sender,
+                           .pool = s->pool };
     return start_http(c->listen, c->http_threads, &api_http, &s->api, &s->api_server, err);
 }
 
@@ -168,6 +177,7 @@ static void stop(struct server *s)
     workers_stop(s->workers);
     if (s->sender)
         sender_stop(s->sender);
+    signer_free(s->signer);
     service_stop(s->service);
     if (s->store)
         store_close(s->store);
@@ -265,10 +275,12 @@ int cmd_server(int argc, char *argv[])
 {
     struct server s = { 0 };
     struct err err = { 0 };
-    if (config_parse(&s.config, COMMAND_SERVER, argc, argv, environ, &err) != 0) {
+    if (config_parse(&s.config, COMMAND_SERVER, argc, argv, environ, &err) != 0 ||
+        secret_signer(&s.config, &s.signer, &err) < 0) {
         (void)fprintf(stderr, "assay server: %s\n", err.msg);
         return EXIT_USAGE;
     }
+    signer_free(TAKE(s.signer)); /* so that the jailed children have no copy: start() makes it again */
     log_setup(s.config.log_level, s.config.log_format);
 
     sigset_t stopping;

@@ -47,8 +47,7 @@ TAILQ_HEAD(transfer_list, transfer);
 struct sender { /* the thread's own, but for what is said to be atomic or constant */
     pthread_t thread;
     struct service *service;
-    const struct policy *policy;
-    int connect_timeout_ms, total_timeout_ms;
+    struct transfer_config to_transfer; /* what every transfer is made with */
     unsigned window;
     struct schedule schedule;
     uint64_t random;
@@ -67,7 +66,12 @@ struct sender { /* the thread's own, but for what is said to be atomic or consta
 
     _Atomic int64_t drain_by_ms; /* monotonic; INT64_MAX: no drain */
     _Atomic int64_t stop_ms;     /* monotonic: when sender_stop() was called; INT64_MAX: not yet */
-    _Atomic uint64_t delivered[2], failed[2], dead[2], in_flight;
+    _Atomic uint64_t delivered[2], failed[2], dead[2], in_flight, trips;
+
+    pthread_mutex_t shown_lock;
+    struct sender_breaker shown[SENDER_BREAKERS_MAX]; /* under it, as the next two */
+    size_t n_shown;
+    unsigned n_breakers[BREAKER_HALF_OPEN + 1];
 };
 
 static uint32_t chance(struct sender *s)
@@ -120,9 +124,13 @@ static void give_back(struct sender *s, struct sending *sending, int64_t pause_m
     gather(s, &sending->step);
 }
 
+/* A first attempt that succeeds is no news: the asset's own lines tell that it has ended. */
 static void log_end(const struct event *event, const struct answer *answer, int duration_ms,
                     enum event_state state)
 {
+    enum log_level level = answer->error || event->attempts > 0 ? LOG_INFO : LOG_DEBUG;
+    if (!log_enabled(level))
+        return;
     char text[URL_MAX_LEN + 1]; /* without its query: that is where clients put secrets */
     const char *url = text;
     size_t len = strcspn(event->url, "?#");
@@ -130,10 +138,10 @@ static void log_end(const struct event *event, const struct answer *answer, int 
         len = sizeof(text) - 1;
     memcpy(text, event->url, len);
     text[len] = '\0';
-    log_info("webhook_attempt", LOG_S("asset", event->asset_id),
-             LOG_S("event", event_word(event->notify)), LOG_I("attempt", event->attempts + 1),
-             LOG_S("result", event_state_name(state)), LOG_I("status", answer->status),
-             LOG_S("why", answer->error), LOG_I("ms", duration_ms), LOG_S("url", url));
+    log_at(level, "webhook_attempt", LOG_S("asset", event->asset_id),
+           LOG_S("event", event_word(event->notify)), LOG_I("attempt", event->attempts + 1),
+           LOG_S("result", event_state_name(state)), LOG_I("status", answer->status),
+           LOG_S("why", answer->error), LOG_I("ms", duration_ms), LOG_S("url", url));
     if (state == EVENT_DEAD)
         log_warn("webhook_dead", LOG_S("asset", event->asset_id),
                  LOG_S("event", event_word(event->notify)), LOG_I("attempts", event->attempts + 1),
@@ -167,8 +175,22 @@ static void settle(struct sender *s, struct sending *sending, const struct answe
 static void sending_free(struct sender *s, struct sending *sending)
 {
     events_free(sending->event);
+    free(sending->answer);
     free(sending);
     s->held--;
+}
+
+/* Nothing is to be sent any more, and was not: that is how the event ends. */
+static void switch_off(struct sender *s, struct sending *sending)
+{
+    sending->step.kind = STEP_DELIVERED;
+    sending->step.u.delivered = (struct step_delivered){
+        .key = sending->event->key,
+        .state = EVENT_OFF,
+    };
+    log_info("webhook_off", LOG_S("asset", sending->event->asset_id),
+             LOG_S("event", event_word(sending->event->notify)));
+    gather(s, &sending->step);
 }
 
 /* --- from the store --- */
@@ -186,17 +208,19 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
     }
     s->held++;
     sending->event = event;
+    sending->retry = event->attempts > 0;
     sending->start_by_ms = now_ms + START_WITHIN_MS;
     if (is_draining(s)) {
         give_back(s, sending, DRAIN_PAUSE_MS);
         return;
     }
-    if (policy_is_off(s->policy) || !url_is_valid(event->url, strlen(event->url), &why)) {
-        /* Accepted by an earlier process, which was set up otherwise. */
-        const struct answer answer = {
-            .error = policy_is_off(s->policy) ? "disallowed" : "invalid_url",
-            .permanent = true,
-        };
+    /* These two were accepted by an earlier process, which was set up or made otherwise. */
+    if (policy_is_off(s->to_transfer.policy)) {
+        switch_off(s, sending);
+        return;
+    }
+    if (!url_is_valid(event->url, strlen(event->url), &why)) {
+        const struct answer answer = { .error = "invalid_url", .permanent = true };
         settle(s, sending, &answer, 0);
         return;
     }
@@ -204,6 +228,8 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
     struct origin *origin = origins_get(&s->origins, name);
     if (!origin)
         give_back(s, sending, STARVED_PAUSE_MS);
+    else if (origins_shut_ms(origin, now_ms) > 0)
+        give_back(s, sending, origins_turn_away_ms(origin, now_ms));
     else if (!origins_has_room(&s->origins, origin, now_ms))
         give_back(s, sending, crowded_pause_ms(s));
     else
@@ -256,7 +282,7 @@ static void lease_more(struct sender *s, int64_t now_ms)
         return;
     s->lease = (struct step){ .kind = STEP_LEASE, .parkable = true };
     s->lease.u.lease.max = s->window;
-    s->lease.u.lease.lease_ms = START_WITHIN_MS + s->total_timeout_ms + LEASE_SLACK_MS;
+    s->lease.u.lease.lease_ms = START_WITHIN_MS + s->to_transfer.total_timeout_ms + LEASE_SLACK_MS;
     s->leasing = true;
     gather(s, &s->lease);
 }
@@ -271,7 +297,7 @@ static struct transfer *rested_transfer(struct sender *s)
         TAILQ_REMOVE(&s->at_rest, t, in_list);
         return t;
     }
-    if (transfer_new(s->policy, s->connect_timeout_ms, s->total_timeout_ms, &t, &err) < 0) {
+    if (transfer_new(&s->to_transfer, &t, &err) < 0) {
         log_warn("webhook_no_transfer", LOG_S("why", err.msg));
         return NULL;
     }
@@ -334,6 +360,61 @@ static struct sending *leave_multi(struct sender *s, struct transfer *t)
     return sending;
 }
 
+static void show_breaker(const struct origin *origin, void *arg)
+{
+    struct sender *s = arg;
+    const struct breaker *b = &origin->breaker;
+    s->n_breakers[b->state]++;
+    if (s->n_shown == SENDER_BREAKERS_MAX)
+        return;
+    struct sender_breaker *shown = &s->shown[s->n_shown++];
+    strcpy(shown->origin, origin->name); /* both of URL_ORIGIN_LEN */
+    shown->state = b->state;
+    shown->trips = b->trips;
+    breaker_counts(b, clock_mono_ms(), &shown->attempts, &shown->failed);
+    shown->half_open_ms = clock_wall_ms() + b->until_ms - clock_mono_ms();
+}
+
+/* For the other threads. */
+static void show_breakers(struct sender *s)
+{
+    (void)pthread_mutex_lock(&s->shown_lock);
+    s->n_shown = 0;
+    memset(s->n_breakers, 0, sizeof(s->n_breakers));
+    origins_each_shut(&s->origins, show_breaker, s);
+    (void)pthread_mutex_unlock(&s->shown_lock);
+}
+
+/* origin's breaker has changed its state. */
+static void breaker_changed(struct sender *s, struct origin *origin, int64_t now_ms)
+{
+    unsigned attempts, failed;
+    breaker_counts(&origin->breaker, now_ms, &attempts, &failed);
+    log_warn("webhook_breaker", LOG_S("origin", origin->name),
+             LOG_S("state", breaker_state_name(origin->breaker.state)), LOG_I("attempts", attempts),
+             LOG_I("failed", failed));
+    if (origin->breaker.state == BREAKER_OPEN) {
+        atomic_fetch_add(&s->trips, 1);
+        struct sending *sending = origins_take_of(&s->origins, origin), *next;
+        for (; sending; sending = next) {
+            next = sending->next;
+            give_back(s, sending, origins_turn_away_ms(origin, now_ms));
+        }
+    }
+    show_breakers(s);
+}
+
+/* What the receiver answered, for the log of its event. */
+static void keep_answer(struct sending *sending, const struct transfer *t)
+{
+    size_t len = transfer_answer_len(t);
+    if (len == 0 || !(sending->answer = malloc(len)))
+        return;
+    memcpy(sending->answer, t->answer, len);
+    sending->step.u.delivered.answer = sending->answer;
+    sending->step.u.delivered.answer_len = len;
+}
+
 static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, int64_t now_ms)
 {
     struct answer answer;
@@ -342,15 +423,20 @@ static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, in
     (void)curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &duration_us);
     int duration_ms = (int)(duration_us / 1000);
     struct sending *sending = leave_multi(s, t);
-    origins_ended(&s->origins, sending->origin, answer.error == NULL,
-                  answer.ours ? -1 : duration_ms, now_ms);
+    struct origin *origin = sending->origin;
+    bool silent = answer.ours || answer.refused; /* the origin had no part in it */
+    bool changed =
+        origins_ended(&s->origins, origin, answer.error == NULL, silent ? -1 : duration_ms, now_ms);
     if (answer.ours) {
         log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
                  LOG_S("why", answer.error));
         give_back(s, sending, STARVED_PAUSE_MS);
     } else {
         settle(s, sending, &answer, duration_ms);
+        keep_answer(sending, t);
     }
+    if (changed)
+        breaker_changed(s, origin, now_ms);
 }
 
 static void end_transfers(struct sender *s, int64_t now_ms)
@@ -387,6 +473,7 @@ static void sweep(struct sender *s, int64_t now_ms)
         next = sending->next;
         give_back(s, sending, crowded_pause_ms(s));
     }
+    show_breakers(s);
     s->sweep_ms = now_ms + SWEEP_MS;
 }
 
@@ -485,6 +572,7 @@ static void sender_free(struct sender *s)
     origins_release(&s->origins);
     if (s->multi)
         (void)curl_multi_cleanup(s->multi);
+    (void)pthread_mutex_destroy(&s->shown_lock);
     if (s->box.fd >= 0)
         mailbox_release(&s->box);
     free(s);
@@ -523,16 +611,21 @@ int sender_start(struct service *service, const struct policy *policy,
     CLEANUP(sender_freep) struct sender *s = fresh;
     s->box.fd = -1;
     s->service = service;
-    s->policy = policy;
+    (void)pthread_mutex_init(&s->shown_lock, NULL);
     s->window = config->window ? config->window : DEFAULT_WINDOW;
-    s->connect_timeout_ms = or_default(config->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
-    s->total_timeout_ms = or_default(config->total_timeout_ms, DEFAULT_TOTAL_TIMEOUT_MS);
+    s->to_transfer = (struct transfer_config){
+        .policy = policy,
+        .signer = config->signer,
+        .connect_timeout_ms = or_default(config->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS),
+        .total_timeout_ms = or_default(config->total_timeout_ms, DEFAULT_TOTAL_TIMEOUT_MS),
+    };
     atomic_init(&s->drain_by_ms, INT64_MAX);
     atomic_init(&s->stop_ms, INT64_MAX);
     TAILQ_INIT(&s->at_rest);
     TAILQ_INIT(&s->at_work);
     schedule_init(&s->schedule, config->delays_ms, config->n_delays);
-    origins_init(&s->origins, s->window, config->per_host ? config->per_host : DEFAULT_PER_HOST);
+    origins_init(&s->origins, s->window, config->per_host ? config->per_host : DEFAULT_PER_HOST,
+                 config->breaker);
     if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) < 0 || s->random == 0)
         s->random = (uint64_t)clock_mono_us() | 1; /* it only spreads retries: any seed will do */
     if (mailbox_init(&s->box, err) < 0)
@@ -555,6 +648,20 @@ void sender_stats(struct sender *s, struct sender_stats *ret_stats)
         ret_stats->dead[i] = atomic_load(&s->dead[i]);
     }
     ret_stats->in_flight = atomic_load(&s->in_flight);
+    ret_stats->breaker_trips = atomic_load(&s->trips);
+    (void)pthread_mutex_lock(&s->shown_lock);
+    memcpy(ret_stats->breakers, s->n_breakers, sizeof(ret_stats->breakers));
+    (void)pthread_mutex_unlock(&s->shown_lock);
+}
+
+size_t sender_breakers(struct sender *s,
+                       struct sender_breaker ret_breakers[static SENDER_BREAKERS_MAX])
+{
+    (void)pthread_mutex_lock(&s->shown_lock);
+    size_t n = s->n_shown;
+    memcpy(ret_breakers, s->shown, n * sizeof(s->shown[0]));
+    (void)pthread_mutex_unlock(&s->shown_lock);
+    return n;
 }
 
 void sender_drain(struct sender *s, int grace_ms)

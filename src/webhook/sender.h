@@ -6,7 +6,10 @@
 #include <stdint.h>
 
 #include "store/service.h"
+#include "webhook/breaker.h"
 #include "webhook/policy.h"
+#include "webhook/signature.h"
+#include "webhook/url.h"
 
 struct sender;
 
@@ -20,17 +23,36 @@ struct sender_config {
      * default of Standard Webhooks (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h). */
     int64_t delays_ms[SENDER_MAX_DELAYS];
     unsigned n_delays;
+    /* Borrowed until sender_stop(), and for the sender's thread alone. NULL: webhooks are not signed. */
+    const struct breaker_rule *breaker; /* NULL: the default; copied */
+    struct signer *signer;
 };
 
 struct sender_stats {                          /* since the start */
     uint64_t delivered[2], failed[2], dead[2]; /* attempts, by 0: started, 1: terminal events */
     uint64_t in_flight;
+    uint64_t breaker_trips; /* how often a breaker opened */
+    unsigned breakers[BREAKER_HALF_OPEN +
+                      1]; /* origins by state, about a second ago; closed: not counted */
 };
+
+/* An origin whose breaker is not closed. */
+struct sender_breaker {
+    char origin[URL_ORIGIN_LEN];
+    enum breaker_state state;
+    unsigned trips;            /* since it was closed last */
+    unsigned attempts, failed; /* in the five minutes before */
+    int64_t half_open_ms;      /* wall clock; when the next attempt may be made */
+};
+enum { SENDER_BREAKERS_MAX = 64 };
 
 /* curl_global_init() and start the thread. Borrows service and policy until sender_stop(). */
 int sender_start(struct service *service, const struct policy *policy,
                  const struct sender_config *config, struct sender **ret_sender, struct err *err);
 void sender_stats(struct sender *sender, struct sender_stats *ret_stats);
+/* Some of those origins, as of about a second ago; returns how many. Any thread. */
+size_t sender_breakers(struct sender *sender,
+                       struct sender_breaker ret_breakers[static SENDER_BREAKERS_MAX]);
 /* Begin the drain: lease nothing more, give back what has not begun; transfers under way may end within
  * grace_ms, then are given back too. Follow it by service_unpark(). */
 void sender_drain(struct sender *sender, int grace_ms);

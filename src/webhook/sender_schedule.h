@@ -16,6 +16,7 @@ struct answer {
     int status;        /* of HTTP; 0: no complete answer */
     const char *error; /* NULL: a 2xx answer. Else one word, a literal: "timeout", "status", … */
     bool permanent;    /* another attempt could not end better */
+    bool refused;      /* by our own policy: the receiver never heard of it */
     bool ours;         /* no attempt at all: we lacked a descriptor or memory */
     int64_t retry_after_ms; /* from now; RETRY_AFTER_NONE */
 };

@@ -85,16 +85,26 @@ static size_t read_header(char *line, size_t size, size_t n, void *arg)
     return len;
 }
 
-/* What a receiver answers is of no interest beyond its status; it is read to keep the connection. */
+/* Of what a receiver answers beyond its status only the beginning is kept, for people who look for what
+ * went wrong; the rest is read to keep the connection. */
 static size_t read_body(char *data, size_t size, size_t n, void *arg)
 {
     struct transfer *t = arg;
-    (void)data;
-    t->body_len += size * n;
-    return t->body_len > TRANSFER_MAX_BODY ? 0 : size * n;
+    size_t len = size * n;
+    if (t->body_len < sizeof(t->answer)) {
+        size_t room = sizeof(t->answer) - t->body_len;
+        memcpy(t->answer + t->body_len, data, len < room ? len : room);
+    }
+    t->body_len += len;
+    return t->body_len > TRANSFER_MAX_BODY ? 0 : len;
 }
 
-static CURLcode set_options(struct transfer *t, int connect_timeout_ms, int total_timeout_ms)
+size_t transfer_answer_len(const struct transfer *t)
+{
+    return t->body_len < sizeof(t->answer) ? t->body_len : sizeof(t->answer);
+}
+
+static CURLcode set_options(struct transfer *t, const struct transfer_config *config)
 {
     CURL *easy = t->easy;
     CURLcode code = CURLE_OK;
@@ -110,8 +120,8 @@ static CURLcode set_options(struct transfer *t, int connect_timeout_ms, int tota
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, t);
     SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms);
-    SET(CURLOPT_TIMEOUT_MS, (long)total_timeout_ms);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)config->connect_timeout_ms);
+    SET(CURLOPT_TIMEOUT_MS, (long)config->total_timeout_ms);
     SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver's thread */
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -130,8 +140,8 @@ static CURLcode set_options(struct transfer *t, int connect_timeout_ms, int tota
 
 DEFINE_FREEP(struct transfer *, transfer_free)
 
-int transfer_new(const struct policy *policy, int connect_timeout_ms, int total_timeout_ms,
-                 struct transfer **ret_transfer, struct err *err)
+int transfer_new(const struct transfer_config *config, struct transfer **ret_transfer,
+                 struct err *err)
 {
     static char content_type[] = "content-type: application/json";
     static char no_expect[] = "expect:"; /* without a value: libcurl sends none */
@@ -139,16 +149,19 @@ int transfer_new(const struct policy *policy, int connect_timeout_ms, int total_
     if (!t)
         return err_set(err, ERR_NOMEM, "out of memory");
     buf_init(&t->body, TRANSFER_MAX_REQUEST);
-    t->policy = policy;
+    t->policy = config->policy;
+    t->signer = config->signer;
     t->easy = curl_easy_init();
     if (!t->easy)
         return err_set(err, ERR_NOMEM, "curl_easy_init");
-    char *const lines[] = { content_type, no_expect, t->id_line, t->timestamp_line };
-    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+    char *const lines[] = { content_type, no_expect, t->id_line, t->timestamp_line,
+                            t->signature_line };
+    size_t n = ARRAY_LEN(lines) - (t->signer ? 0 : 1);
+    for (size_t i = 0; i < n; i++) {
         t->headers[i].data = lines[i];
-        t->headers[i].next = i + 1 < ARRAY_LEN(lines) ? &t->headers[i + 1] : NULL;
+        t->headers[i].next = i + 1 < n ? &t->headers[i + 1] : NULL;
     }
-    CURLcode code = set_options(t, connect_timeout_ms, total_timeout_ms);
+    CURLcode code = set_options(t, config);
     if (code != CURLE_OK)
         return err_set(err, code == CURLE_OUT_OF_MEMORY ? ERR_NOMEM : ERR_UNSUPPORTED,
                        "curl_easy_setopt: %s", curl_easy_strerror(code));
@@ -178,6 +191,21 @@ static int make_body(struct buf *body, const struct event *event)
     return buf_failed(body) ? -1 : 0;
 }
 
+/* The header lines of this attempt. */
+static int make_lines(struct transfer *t, const struct event *event, int64_t now_ms,
+                      struct err *err)
+{
+    static const char timestamp[] = "webhook-timestamp: ", signature[] = "webhook-signature: ";
+    (void)snprintf(t->id_line, sizeof(t->id_line), "webhook-id: %s", event->webhook_id);
+    (void)snprintf(t->timestamp_line, sizeof(t->timestamp_line), "%s%" PRId64, timestamp,
+                   now_ms / 1000);
+    if (!t->signer)
+        return 0;
+    memcpy(t->signature_line, signature, sizeof(signature) - 1);
+    return signer_sign(t->signer, event->webhook_id, t->timestamp_line + sizeof(timestamp) - 1,
+                       t->body.data, t->body.len, t->signature_line + sizeof(signature) - 1, err);
+}
+
 int transfer_prepare(struct transfer *t, const struct event *event, int64_t now_ms, struct err *err)
 {
     t->header_len = t->body_len = 0;
@@ -185,9 +213,8 @@ int transfer_prepare(struct transfer *t, const struct event *event, int64_t now_
     t->retry_after[0] = '\0';
     if (make_body(&t->body, event) < 0)
         return err_set(err, ERR_NOMEM, "the body does not fit");
-    (void)snprintf(t->id_line, sizeof(t->id_line), "webhook-id: %s", event->webhook_id);
-    (void)snprintf(t->timestamp_line, sizeof(t->timestamp_line), "webhook-timestamp: %" PRId64,
-                   now_ms / 1000);
+    if (make_lines(t, event, now_ms, err) < 0)
+        return -1;
     CURLcode code = curl_easy_setopt(t->easy, CURLOPT_URL, event->url);
     if (code == CURLE_OK)
         code = curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE, (long)t->body.len);
@@ -251,6 +278,7 @@ void transfer_answer(struct transfer *t, CURLcode code, int64_t now_ms, struct a
         answer.retry_after_ms = schedule_retry_after(t->retry_after, now_ms);
     } else if (t->refused && !t->tried && !t->starved) {
         answer.error = "disallowed";
+        answer.refused = true;
         answer.permanent = true;
     } else if (t->starved && !t->tried) {
         answer.error = "no_descriptors";

@@ -49,7 +49,191 @@ static void a_request_is_what_the_contract_says(void **state)
     rig_down(&rig);
 }
 
+/* The value of the request's header of this name, which must be there. */
+static const char *field(const struct request *r, const char *name)
+{
+    static char value[256];
+    char start[64];
+    (void)snprintf(start, sizeof(start), "\r\n%s: ", name);
+    const char *at = strstr(r->head, start);
+    assert_non_null(at);
+    at += strlen(start);
+    size_t len = strcspn(at, "\r");
+    assert_true(len < sizeof(value));
+    memcpy(value, at, len);
+    value[len] = '\0';
+    return value;
+}
+
+static void every_attempt_is_signed_with_every_key(void **state)
+{
+    (void)state;
+    static const char new[] = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    static const char old[] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    struct rig rig;
+    struct err err;
+    struct signer *signer, *receivers[2];
+    char secrets[256];
+    (void)snprintf(secrets, sizeof(secrets), "%s\n%s\n", new, old);
+    assert_int_equal(signer_new(secrets, &signer, &err), 0);
+    assert_int_equal(signer_new(new, &receivers[0], &err), 0);
+    assert_int_equal(signer_new(old, &receivers[1], &err), 0);
+    rig_up(&rig, "loopback", false);
+    (void)add(&rig, "127.0.0.1", "/flaky");
+    rig_send(&rig, (struct sender_config){ .signer = signer });
+    wait_results(&rig, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct request *r = receiver_request(rig.receiver, i);
+        char id[64], timestamp[64];
+        strcpy(id, field(r, "webhook-id"));
+        strcpy(timestamp, field(r, "webhook-timestamp"));
+        const char *signatures = field(r, "webhook-signature");
+        for (size_t k = 0; k < 2; k++)
+            assert_int_equal(signature_check(receivers[k], id, timestamp, signatures, r->body,
+                                             strlen(r->body), clock_wall_ms() / 1000),
+                             SIGNATURE_GOOD);
+    }
+    rig_down(&rig);
+    signer_free(signer);
+    signer_free(receivers[0]);
+    signer_free(receivers[1]);
+}
+
 /* --- what came of it --- */
+
+static void the_beginning_of_the_answer_is_kept(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, "loopback", false);
+    (void)add(&rig, "127.0.0.1", "/cut");
+    (void)add(&rig, "127.0.0.1", "/endless500");
+    (void)add(&rig, "127.0.0.1", "/204");
+    rig_send(&rig, (struct sender_config){ .delays_ms = { 3600 * 1000 }, .n_delays = 1 });
+    wait_results(&rig, 3);
+    for (size_t i = 0; i < 3; i++) {
+        struct step_delivered d = result(&rig, i);
+        static const size_t lens[] = { 3, ANSWER_MAX, 0 };
+        assert_int_equal(d.answer_len, lens[d.key]);
+        assert_int_equal(rig.script->answers[i] != NULL, d.answer_len > 0);
+    }
+    rig_down(&rig);
+}
+
+/* Ten events for an origin that answers 500 to all; then its breaker is open. */
+static void trip_breaker(struct rig *rig, int64_t open_ms)
+{
+    const struct breaker_rule rule = { .least_attempts = 10, .percent = 70, .open_ms = open_ms };
+    for (int i = 0; i < 10; i++)
+        (void)add(rig, "127.0.0.1", "/500");
+    rig_send(rig, (struct sender_config){
+                      .delays_ms = { 3600 * 1000 }, .n_delays = 1, .breaker = &rule });
+    wait_results(rig, 10);
+}
+
+/* Something has come: the service looks again. */
+static void stir(struct rig *rig)
+{
+    struct step finish = { .kind = STEP_FINISH };
+    service_call(rig->service, &finish);
+}
+
+static void an_open_breaker_gives_events_back_untried(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct sender_stats stats;
+    struct sender_breaker breakers[SENDER_BREAKERS_MAX];
+    rig_up(&rig, "loopback", false);
+    trip_breaker(&rig, 30 * 1000);
+    int64_t now_ms = clock_wall_ms();
+    for (int i = 0; i < 5; i++)
+        (void)add(&rig, "127.0.0.1", "/200");
+    (void)add(&rig, "localhost", "/200"); /* another origin */
+    stir(&rig);
+    wait_results(&rig, 16);
+    for (size_t i = 10; i < 16; i++) {
+        struct step_delivered d = result(&rig, i);
+        if (d.key == 15) {
+            assert_int_equal(d.state, EVENT_DELIVERED);
+            continue;
+        }
+        assert_int_equal(d.state, EVENT_PENDING);
+        assert_false(d.attempted);
+        assert_in_range(d.next_ms - now_ms, 29 * 1000 - WAIT_S * 1000, 31 * 1000);
+    }
+    assert_int_equal(receiver_count(rig.receiver), 11);
+    sender_stats(rig.sender, &stats);
+    assert_int_equal(stats.breaker_trips, 1);
+    assert_int_equal(stats.breakers[BREAKER_OPEN], 1);
+    assert_int_equal(sender_breakers(rig.sender, breakers), 1);
+    assert_int_equal(breakers[0].state, BREAKER_OPEN);
+    assert_int_equal(breakers[0].failed, 10);
+    assert_non_null(strstr(breakers[0].origin, "http://127.0.0.1:"));
+    assert_in_range(breakers[0].half_open_ms - now_ms, 30000 - WAIT_S * 1000, 30000);
+    rig_down(&rig);
+}
+
+static void a_probe_that_succeeds_lets_all_others_through(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct sender_stats stats;
+    rig_up(&rig, "loopback", false);
+    trip_breaker(&rig, 50);
+    for (int i = 0; i < 20; i++)
+        (void)add(&rig, "127.0.0.1", "/200");
+    stir(&rig);
+    size_t delivered = 0;
+    for (size_t i = 10; delivered < 20; i++) {
+        wait_results(&rig, i + 1);
+        delivered += result(&rig, i).state == EVENT_DELIVERED;
+    }
+    assert_int_equal(receiver_count(rig.receiver), 30);
+    sender_stats(rig.sender, &stats);
+    assert_int_equal(stats.breaker_trips, 1);
+    assert_int_equal(stats.breakers[BREAKER_OPEN] + stats.breakers[BREAKER_HALF_OPEN], 0);
+    rig_down(&rig);
+}
+
+static void a_probe_that_fails_is_the_only_attempt(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct sender_stats stats;
+    rig_up(&rig, "loopback", false);
+    trip_breaker(&rig, 200);
+    for (int i = 0; i < 20; i++)
+        (void)add(&rig, "127.0.0.1", "/500");
+    stir(&rig);
+    size_t probes = 0;
+    for (size_t i = 10; probes < 2; i++) {
+        wait_results(&rig, i + 1);
+        probes += result(&rig, i).attempted;
+    }
+    assert_int_equal(receiver_count(rig.receiver), 12);
+    sender_stats(rig.sender, &stats);
+    assert_int_equal(stats.breaker_trips, 3);
+    rig_down(&rig);
+}
+
+static void what_our_policy_refuses_opens_no_breaker(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct sender_stats stats;
+    rig_up(&rig, "public", false);
+    for (int i = 0; i < 20; i++)
+        (void)add(&rig, "localhost", "/200");
+    rig_send(&rig, (struct sender_config){ 0 });
+    wait_results(&rig, 20);
+    for (size_t i = 0; i < 20; i++)
+        assert_true(result(&rig, i).attempted);
+    sender_stats(rig.sender, &stats);
+    assert_int_equal(stats.dead[0], 20);
+    assert_int_equal(stats.breaker_trips, 0);
+    rig_down(&rig);
+}
 
 static const struct {
     const char *path;
@@ -292,8 +476,8 @@ static void events_of_an_earlier_set_up_end_unsent(void **state)
     (void)add(&rig, "127.0.0.1", "/200");
     rig_send(&rig, (struct sender_config){ 0 });
     wait_results(&rig, 1);
-    assert_int_equal(result(&rig, 0).state, EVENT_DEAD);
-    assert_string_equal(result(&rig, 0).error, "disallowed");
+    assert_int_equal(result(&rig, 0).state, EVENT_OFF);
+    assert_false(result(&rig, 0).attempted);
     rig_down(&rig);
 
     rig_up(&rig, "loopback", false);
@@ -309,6 +493,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_what_the_contract_says),
+        cmocka_unit_test(every_attempt_is_signed_with_every_key),
+        cmocka_unit_test(the_beginning_of_the_answer_is_kept),
+        cmocka_unit_test(an_open_breaker_gives_events_back_untried),
+        cmocka_unit_test(a_probe_that_succeeds_lets_all_others_through),
+        cmocka_unit_test(a_probe_that_fails_is_the_only_attempt),
+        cmocka_unit_test(what_our_policy_refuses_opens_no_breaker),
         cmocka_unit_test(every_answer_has_its_result),
         cmocka_unit_test(retry_after_is_obeyed),
         cmocka_unit_test(retry_after_of_an_informational_answer_means_nothing),

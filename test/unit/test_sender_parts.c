@@ -213,7 +213,10 @@ static void origins_take_turns_up_to_their_limit(void **state)
     (void)state;
     struct origins o;
     struct sending a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
-    origins_init(&o, 100, 3);
+    origins_init(&o, 100, 3, NULL);
+    prove(&o, "a", 0);
+    prove(&o, "b", 0);
+    prove(&o, "c", 0);
     push(&o, "a", a, 5);
     push(&o, "b", b, 2);
     push(&o, "c", c, 4);
@@ -236,7 +239,8 @@ static void an_origins_events_keep_their_order(void **state)
     (void)state;
     struct origins o;
     struct sending a[4] = { 0 };
-    origins_init(&o, 4, 4);
+    origins_init(&o, 4, 4, NULL);
+    prove(&o, "a", 0);
     push(&o, "a", a, 2);
     assert_ptr_equal(origins_next(&o, 0), &a[0]);
     push(&o, "a", a + 2, 2);
@@ -252,26 +256,27 @@ static void origins_that_never_answered_have_half_the_window(void **state)
 {
     (void)state;
     struct origins o;
-    struct sending a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
-    origins_init(&o, 8, 8);
+    struct sending a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 }, d[MANY] = { 0 };
+    origins_init(&o, 8, 8, NULL);
     prove(&o, "c", 0);
     push(&o, "a", a, 8);
     push(&o, "b", b, 8);
-    assert_string_equal(starts(&o, 0), "abab");
-    push(&o, "c", c, 8); /* the other half is free for it */
+    push(&o, "d", d, 8);
+    assert_string_equal(starts(&o, 0), "abda"); /* each two at most, half of eight together */
+    push(&o, "c", c, 8);                        /* the other half is free for it */
     assert_string_equal(starts(&o, 0), "cccc");
     finish(&o, "c", 4, true, 1, 0);
     finish(&o, "a", 1, true, 1, 0); /* a has proven itself: what it runs counts no more */
     assert_int_equal(o.running_unproven, 2);
-    /* a and c alternate with b as far as b may */
+    /* a and c alternate with b and d as far as those may */
     const char *text = starts(&o, 0);
     assert_int_equal(strlen(text), 5);
     assert_int_equal(o.running, 8);
-    assert_true(o.running_unproven <= 4);
+    assert_int_equal(o.running_unproven, 4);
     struct sending *left;
     while ((left = origins_take(&o, INT64_MAX)) != NULL)
         ;
-    for (const char *name = "abc"; *name; name++) {
+    for (const char *name = "abcd"; *name; name++) {
         const char text_name[2] = { *name, '\0' };
         finish(&o, text_name, get(&o, text_name)->running, false, -1, 0);
     }
@@ -284,7 +289,7 @@ static void a_window_of_one_still_serves_new_origins(void **state)
     (void)state;
     struct origins o;
     struct sending a[2] = { 0 };
-    origins_init(&o, 1, 4);
+    origins_init(&o, 1, 4, NULL);
     push(&o, "a", a, 2);
     assert_string_equal(starts(&o, 0), "a");
     finish(&o, "a", 1, false, 1, 0);
@@ -298,16 +303,16 @@ static void a_success_counts_for_five_minutes(void **state)
     (void)state;
     struct origins o;
     struct sending a[MANY] = { 0 };
-    origins_init(&o, 8, 8);
+    origins_init(&o, 8, 8, NULL);
     prove(&o, "a", 1000);
     push(&o, "a", a, 8);
     assert_string_equal(starts(&o, 1000 + 5 * MINUTE), "aaaaaaaa");
     finish(&o, "a", 8, false, 1, 1000 + 5 * MINUTE);
     push(&o, "a", a, 8);
-    assert_string_equal(starts(&o, 1001 + 5 * MINUTE), "aaaa");
-    finish(&o, "a", 4, true, 1, 1001 + 5 * MINUTE);
-    assert_string_equal(starts(&o, 1001 + 5 * MINUTE), "aaaa");
-    finish(&o, "a", 4, false, 1, 1001 + 5 * MINUTE);
+    assert_string_equal(starts(&o, 1001 + 5 * MINUTE), "aa");
+    finish(&o, "a", 2, true, 1, 1001 + 5 * MINUTE);
+    assert_string_equal(starts(&o, 1001 + 5 * MINUTE), "aaaaaa");
+    finish(&o, "a", 6, false, 1, 1001 + 5 * MINUTE);
     assert_int_equal(o.running_unproven, 0);
     origins_release(&o);
 }
@@ -327,7 +332,7 @@ static void an_origin_holds_what_it_can_take_in_ten_seconds(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct origins o;
         struct sending a[2] = { 0 };
-        origins_init(&o, 16, 2);
+        origins_init(&o, 16, 2, NULL);
         if (rows[i].duration_ms >= 0) {
             push(&o, "a", a, 1);
             assert_string_equal(starts(&o, 0), "a");
@@ -340,11 +345,11 @@ static void an_origin_holds_what_it_can_take_in_ten_seconds(void **state)
         }
         struct origin *origin = get(&o, "a");
         int64_t now_ms = running ? rows[i].running_ms : 99999;
-        origin->waiting = rows[i].room - 1;
+        origin->waiting[0].n = rows[i].room - 1;
         assert_true(origins_has_room(&o, origin, now_ms));
-        origin->waiting = rows[i].room;
+        origin->waiting[0].n = rows[i].room;
         assert_false(origins_has_room(&o, origin, now_ms));
-        origin->waiting = 0;
+        origin->waiting[0].n = 0;
         if (running)
             finish(&o, "a", 1, false, -1, 0);
         origins_release(&o);
@@ -364,7 +369,7 @@ static void who_turns_out_to_be_slow_loses_the_youngest_of_its_queue(void **stat
     (void)state;
     struct origins o;
     struct sending a[MANY] = { 0 }, b[MANY] = { 0 };
-    origins_init(&o, 64, 2);
+    origins_init(&o, 64, 2, NULL);
     push(&o, "a", a, 32);
     push(&o, "b", b, 8);
     assert_string_equal(starts(&o, 0), "abab");
@@ -394,7 +399,7 @@ static void unproven_origins_do_not_fill_the_memory_for_long(void **state)
     struct origins o;
     struct sending attempts[MANY][4] = { 0 }, good[2] = { 0 };
     char name[16];
-    origins_init(&o, 16, 1); /* 64 may be held, 32 of them by origins without a success */
+    origins_init(&o, 16, 1, NULL); /* 64 may be held, 32 of them by origins without a success */
     prove(&o, "good", 0);
     for (unsigned i = 0; i < 12; i++) {
         (void)snprintf(name, sizeof(name), "dead%u", i);
@@ -407,7 +412,7 @@ static void unproven_origins_do_not_fill_the_memory_for_long(void **state)
     assert_int_equal(o.waiting_unproven, 32);
     assert_false(origins_has_room(&o, get(&o, "dead12"), 1001));
     assert_true(origins_has_room(&o, get(&o, "good"), 1001));
-    assert_int_equal(get(&o, "good")->waiting, 1);
+    assert_int_equal(get(&o, "good")->waiting[0].n, 1);
     assert_int_equal(length(origins_take(&o, INT64_MAX)), 33);
     assert_int_equal(o.waiting_unproven, 0);
     assert_null(origins_take_crowd(&o, 2001));
@@ -421,7 +426,7 @@ static void what_waited_too_long_is_taken_out(void **state)
     (void)state;
     struct origins o;
     struct sending a[3] = { 0 }, b[1] = { 0 };
-    origins_init(&o, 4, 1);
+    origins_init(&o, 4, 1, NULL);
     for (int i = 0; i < 3; i++)
         a[i].start_by_ms = 100 * (i + 1);
     b[0].start_by_ms = 150;
@@ -445,7 +450,7 @@ static void idle_origins_are_forgotten_but_never_busy_ones(void **state)
     struct origins o;
     struct sending busy[2] = { 0 };
     char name[32];
-    origins_init(&o, 4, 1);
+    origins_init(&o, 4, 1, NULL);
     push(&o, "busy", busy, 2);
     assert_string_equal(starts(&o, 0), "b");
     prove(&o, "old", 0);
@@ -454,11 +459,153 @@ static void idle_origins_are_forgotten_but_never_busy_ones(void **state)
         (void)get(&o, name);
         assert_true(o.n_idle <= ORIGIN_MAX_IDLE);
     }
-    assert_false(get(&o, "old")->proven); /* a new one of that name */
+    assert_false(get(&o, "old")->standing == STANDING_GOOD); /* a new one of that name */
     assert_int_equal(get(&o, "busy")->running, 1);
     finish(&o, "busy", 1, true, 1, 0);
     assert_string_equal(starts(&o, 0), "b");
     finish(&o, "busy", 1, true, 1, 0);
+    origins_release(&o);
+}
+
+static void first_attempts_come_before_retries(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct sending old[6] = { 0 }, fresh[3] = { 0 };
+    origins_init(&o, 8, 1, NULL);
+    prove(&o, "a", 0);
+    for (int i = 0; i < 6; i++)
+        old[i].retry = true;
+    push(&o, "a", old, 6);
+    push(&o, "a", fresh, 3);
+    struct sending *const expected[] = { &fresh[0], &fresh[1], &fresh[2], &old[0], &old[1] };
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_ptr_equal(origins_next(&o, 0), expected[i]);
+        finish(&o, "a", 1, true, 1, 0);
+    }
+    struct origin *origin = get(&o, "a");
+    push(&o, "a", fresh, 3);
+    origin->mean_ms = 2500; /* in ten seconds it takes four of the seven */
+    struct sending *taken = origins_take_crowd(&o, 0);
+    assert_ptr_equal(taken, &old[3]); /* the youngest retries go */
+    assert_int_equal(length(taken), 3);
+    assert_ptr_equal(origins_next(&o, 0), &fresh[0]);
+    finish(&o, "a", 1, true, 1, 0);
+    assert_int_equal(length(origins_take(&o, INT64_MAX)), 3);
+    origins_release(&o);
+}
+
+static void new_origins_come_before_those_that_failed(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct sending bad[4] = { 0 }, fresh[2] = { 0 };
+    origins_init(&o, 4, 2, NULL); /* two for those without a success */
+    push(&o, "bad", bad, 2);
+    assert_string_equal(starts(&o, 0), "bb");
+    finish(&o, "bad", 2, false, 1, 0);
+    push(&o, "bad", bad + 2, 2);
+    push(&o, "new", fresh, 2);
+    assert_string_equal(starts(&o, 0), "nn");
+    finish(&o, "new", 2, true, 1, 0);
+    assert_string_equal(starts(&o, 0), "bb");
+    finish(&o, "bad", 2, false, 1, 0);
+    origins_release(&o);
+}
+
+static void an_open_breaker_holds_its_origin_alone(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct sending bad[MANY] = { 0 }, good[2] = { 0 };
+    bool changed = false;
+    origins_init(&o, 16, 4, NULL);
+    for (int i = 0; i < 10; i++) {
+        push(&o, "bad", &bad[i], 1);
+        assert_string_equal(starts(&o, 0), "b");
+        changed = origins_ended(&o, get(&o, "bad"), false, 1, 0);
+    }
+    assert_true(changed);
+    struct origin *origin = get(&o, "bad");
+    assert_int_equal(origins_shut_ms(origin, 0), 30000);
+    assert_int_equal(origins_turn_away_ms(origin, 0), 30000);
+    assert_int_equal(origins_turn_away_ms(origin, 1000), 29010);
+    push(&o, "bad", &bad[10], 2);
+    push(&o, "good", good, 2);
+    assert_string_equal(starts(&o, 0), "gg");
+    finish(&o, "good", 2, true, 1, 0);
+    assert_int_equal(length(origins_take_of(&o, origin)), 2);
+
+    assert_int_equal(origins_shut_ms(origin, 30000), 0); /* half-open: one probe */
+    push(&o, "bad", bad, 8);
+    assert_string_equal(starts(&o, 30000), "b");
+    assert_true(origins_ended(&o, origin, true, 1, 30001));
+    assert_string_equal(starts(&o, 30001), "bbbb"); /* closed, and good */
+    finish(&o, "bad", 4, true, 1, 30002);
+    assert_string_equal(starts(&o, 30002), "bbb");
+    finish(&o, "bad", 3, true, 1, 30003);
+    origins_release(&o);
+}
+
+/* A window of 256; a good origin that gets an event every millisecond and answers in two; and, from a
+ * second on, 1,000 others with one event each that take ten seconds to fail. In steps of a millisecond:
+ * how long do the good one's events wait for their start? */
+static void a_thousand_black_holes_delay_nobody(void **state)
+{
+    (void)state;
+    enum { HOLES = 1000, STEPS = 30000, AT_ONCE = 4 };
+    static struct sending holes[HOLES], good[STEPS];
+    static int64_t ends_ms[HOLES];
+    struct origins o;
+    char name[16];
+    int64_t pushed_ms[STEPS], good_ends_ms[AT_ONCE] = { 0 };
+    struct sending *sending;
+    unsigned next_good = 0, started_holes = 0, ended_holes = 0;
+    int64_t longest_ms = 0;
+    memset(holes, 0, sizeof(holes));
+    memset(good, 0, sizeof(good));
+    origins_init(&o, 256, AT_ONCE, NULL);
+    prove(&o, "good", 0);
+    for (int64_t now_ms = 1; now_ms < STEPS; now_ms++) {
+        for (int i = 0; i < AT_ONCE; i++)
+            if (good_ends_ms[i] == now_ms)
+                finish(&o, "good", 1, true, 2, now_ms);
+        for (int i = 0; i < HOLES; i++)
+            if (ends_ms[i] == now_ms) {
+                (void)origins_ended(&o, holes[i].origin, false, 10000, now_ms);
+                ended_holes++;
+            }
+        for (int i = 0; now_ms == 1000 && i < HOLES; i++) {
+            (void)snprintf(name, sizeof(name), "hole%d", i);
+            push(&o, name, &holes[i], 1);
+        }
+        pushed_ms[next_good] = now_ms;
+        push(&o, "good", &good[next_good++], 1);
+        while ((sending = origins_next(&o, now_ms)) != NULL) {
+            if (sending >= good && sending < good + STEPS) {
+                int64_t waited_ms = now_ms - pushed_ms[sending - good];
+                longest_ms = longest_ms > waited_ms ? longest_ms : waited_ms;
+                int i = 0;
+                while (good_ends_ms[i] > now_ms)
+                    i++;
+                good_ends_ms[i] = now_ms + 2;
+            } else {
+                ends_ms[sending - holes] = now_ms + 10000;
+                started_holes++;
+            }
+        }
+        assert_true(o.running_unproven <= 128);
+    }
+    assert_int_equal(longest_ms, 0);
+    assert_int_equal(started_holes, 3 * 128); /* half the window, every ten seconds */
+    assert_int_equal(ended_holes, 2 * 128);
+    for (struct sending *left = origins_take(&o, INT64_MAX); left; left = left->next)
+        ;
+    for (int i = 0; i < HOLES; i++)
+        if (ends_ms[i] >= STEPS)
+            (void)origins_ended(&o, holes[i].origin, false, -1, STEPS);
+    while (get(&o, "good")->running > 0)
+        finish(&o, "good", 1, true, 2, STEPS);
     origins_release(&o);
 }
 
@@ -478,6 +625,10 @@ int main(void)
         cmocka_unit_test(who_turns_out_to_be_slow_loses_the_youngest_of_its_queue),
         cmocka_unit_test(unproven_origins_do_not_fill_the_memory_for_long),
         cmocka_unit_test(what_waited_too_long_is_taken_out),
+        cmocka_unit_test(first_attempts_come_before_retries),
+        cmocka_unit_test(new_origins_come_before_those_that_failed),
+        cmocka_unit_test(an_open_breaker_holds_its_origin_alone),
+        cmocka_unit_test(a_thousand_black_holes_delay_nobody),
         cmocka_unit_test(idle_origins_are_forgotten_but_never_busy_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

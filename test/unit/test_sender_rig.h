@@ -39,6 +39,7 @@ struct script {
     struct scripted events[MAX_EVENTS];
     size_t n_events;
     struct step_delivered results[MAX_EVENTS]; /* in the order in which they were reported */
+    char *answers[MAX_EVENTS];                 /* copies of theirs */
     size_t n_results, n_lost;
     unsigned most_leased, leased;
     int64_t lease_ms;
@@ -99,8 +100,10 @@ static inline void script_deliver(struct script *s, const struct step_delivered 
     e->due_ms = d->next_ms;
     e->attempts += d->attempted;
     s->leased--;
-    if (s->n_results < MAX_EVENTS)
+    if (s->n_results < MAX_EVENTS) {
+        s->answers[s->n_results] = d->answer ? strndup(d->answer, d->answer_len) : NULL;
         s->results[s->n_results++] = *d;
+    }
 }
 
 static inline int script_apply(struct store *store, struct step *steps[], size_t n, int64_t now_ms,
@@ -170,6 +173,8 @@ static inline void rig_down(struct rig *rig)
     policy_free(rig->policy);
     for (size_t i = 0; i < rig->script->n_events; i++)
         free(rig->script->events[i].errors);
+    for (size_t i = 0; i < rig->script->n_results; i++)
+        free(rig->script->answers[i]);
     (void)pthread_cond_destroy(&rig->script->changed);
     (void)pthread_mutex_destroy(&rig->script->lock);
     free(rig->script);

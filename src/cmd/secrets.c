@@ -1,0 +1,85 @@
+#include "cmd/secrets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum { MAX_LEN = 4096 };
+
+static const char *const wiped[] = { "ASSAY_WEBHOOK_SECRET=", "ASSAY_API_KEY=" };
+
+DEFINE_FREEP(char *, secret_free)
+
+void secret_free(char *text)
+{
+    if (!text)
+        return;
+    explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+static int read_file(const char *path, const char *variable, char **ret_text, struct err *err)
+{
+    CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return err_errno(err, errno, "%s_FILE: open '%s'", variable, path);
+    CLEANUP(secret_freep) char *text = calloc(1, MAX_LEN + 2);
+    if (!text)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    size_t len = 0;
+    ssize_t n;
+    while (len <= MAX_LEN && (n = read(fd, text + len, MAX_LEN + 1 - len)) != 0) {
+        if (n < 0 && errno != EINTR)
+            return err_errno(err, errno, "%s_FILE: read '%s'", variable, path);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    if (len == 0 || len > MAX_LEN || strlen(text) != len)
+        return err_set(err, ERR_INVALID, "%s_FILE: '%s' is not one to %d bytes of text", variable,
+                       path, MAX_LEN);
+    *ret_text = TAKE(text);
+    return 0;
+}
+
+int secret_read(const char *value, const char *file, const char *variable, char **ret_text,
+                struct err *err)
+{
+    if (value && !*value) /* as compose files pass what is not set */
+        value = NULL;
+    if (file && !*file)
+        file = NULL;
+    if (value && file)
+        return err_set(err, ERR_INVALID, "%s and %s_FILE cannot both be set", variable, variable);
+    *ret_text = NULL;
+    if (file)
+        return read_file(file, variable, ret_text, err);
+    if (value && !(*ret_text = strdup(value)))
+        return err_set(err, ERR_NOMEM, "out of memory");
+    return 0;
+}
+
+int secret_signer(const struct config *config, struct signer **ret_signer, struct err *err)
+{
+    static const char variable[] = "ASSAY_WEBHOOK_SECRET";
+    CLEANUP(secret_freep) char *text = NULL;
+    *ret_signer = NULL;
+    if (secret_read(config->webhook_secret, config->webhook_secret_file, variable, &text, err) < 0)
+        return -1;
+    if (text && signer_new(text, ret_signer, err) < 0)
+        return err_add(err, "%s%s", variable, config->webhook_secret_file ? "_FILE" : "");
+    return 0;
+}
+
+void secrets_forget(struct config *config, char *variables[])
+{
+    config->webhook_secret = NULL;
+    for (; variables && *variables; variables++)
+        for (size_t i = 0; i < ARRAY_LEN(wiped); i++) {
+            size_t len = strlen(wiped[i]);
+            if (strncmp(*variables, wiped[i], len) == 0)
+                explicit_bzero(*variables + len, strlen(*variables + len));
+        }
+}

@@ -1,0 +1,86 @@
+/* Name servers that never answer. The resolver is replaced: libcurl calls this program's getaddrinfo(),
+ * on threads of its own, and for names under .stall. it does not come back before the test lets it. */
+#include "test_sender_rig.h"
+
+#include <netdb.h>
+#include <stdatomic.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t let_go = PTHREAD_COND_INITIALIZER;
+static bool stalls = true;
+static atomic_uint asked, inside;
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret)
+{
+    (void)node;
+    (void)service;
+    (void)hints;
+    *ret = NULL;
+    atomic_fetch_add(&asked, 1);
+    atomic_fetch_add(&inside, 1);
+    (void)pthread_mutex_lock(&lock);
+    while (stalls)
+        (void)pthread_cond_wait(&let_go, &lock);
+    (void)pthread_mutex_unlock(&lock);
+    atomic_fetch_sub(&inside, 1);
+    return EAI_AGAIN;
+}
+
+static void a_name_server_that_never_answers_stalls_nobody(void **state)
+{
+    (void)state;
+    enum { STALLED = 100, GOOD = 200 };
+    struct rig rig;
+    char url[128];
+    rig_up(&rig, "public,loopback", false);
+    for (int i = 0; i < STALLED; i++) {
+        (void)snprintf(url, sizeof(url), "http://host%d.stall.example/", i);
+        (void)add_to(&rig, url, NOTIFY_START, NULL);
+    }
+    for (int i = 0; i < GOOD; i++)
+        (void)add(&rig, "127.0.0.1", "/200");
+    rig_send(&rig, (struct sender_config){ .total_timeout_ms = 2000,
+                                           .connect_timeout_ms = 1000,
+                                           .delays_ms = { 3600 * 1000 },
+                                           .n_delays = 1 });
+    /* The good ones do not wait for a single name: the resolver holds all of them. */
+    size_t seen = 0;
+    for (size_t good = 0; good < GOOD; seen++) {
+        wait_results(&rig, seen + 1);
+        good += result(&rig, seen).state == EVENT_DELIVERED;
+    }
+    assert_true(seen < GOOD + STALLED / 10);
+    if (atomic_load(&asked) == 0) {
+        rig_down(&rig);
+        skip(); /* this libcurl resolves by other means */
+    }
+    wait_results(&rig, GOOD + STALLED);
+    for (size_t i = 0; i < GOOD + STALLED; i++) {
+        struct step_delivered d = result(&rig, i);
+        if (d.state == EVENT_DELIVERED)
+            continue;
+        assert_string_equal(d.error, "timeout");
+        assert_in_range(d.duration_ms, 900, 2500);
+    }
+    /* And they do not hold up the end: the threads that ask are left behind. */
+    int64_t before_ms = clock_mono_ms();
+    sender_stop(TAKE(rig.sender));
+    assert_true(clock_mono_ms() - before_ms < 1000);
+    assert_true(atomic_load(&inside) > 0);
+    (void)pthread_mutex_lock(&lock);
+    stalls = false; /* so that nothing is left for the leak checker */
+    (void)pthread_cond_broadcast(&let_go);
+    (void)pthread_mutex_unlock(&lock);
+    while (atomic_load(&inside) > 0)
+        (void)sched_yield();
+    rig_down(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_name_server_that_never_answers_stalls_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
