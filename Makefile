@@ -124,6 +124,9 @@ $(BUILD)/obj/%.o: src/%.c Makefile
 
 $(BUILD)/obj/store/redis_lua.o: src/store/redis.lua # which it contains
 
+# what the assembler takes in, the compiler does not see
+$(BUILD)/obj/api/health.o: src/api/openapi.json
+
 $(BUILD)/test/%.o: test/%.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS_ALL) -Itest -MMD -MP -c $< -o $@

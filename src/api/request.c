@@ -1,6 +1,7 @@
 #include "api/request.h"
 
 #include <jansson.h>
+#include <openssl/sha.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -188,24 +189,30 @@ static void check_notifications(json_t *root, struct asset_request *ret, struct 
     refuse_others(notifications, "/notifications", members, faults);
 }
 
-enum request_result asset_request_parse(const char *body, size_t len, struct asset_request *ret,
-                                        struct buf *detail, struct buf *faults)
+/* Any JSON value. detail says what is wrong with it. */
+static enum request_result load(const char *body, size_t len, unsigned max_depth, json_t **ret_root,
+                                struct buf *detail)
 {
-    static const char *const members[] = { "assetPath", "notifications", NULL };
-    if (depth_of(body, len) > REQUEST_MAX_DEPTH) {
-        (void)buf_addf(detail, "The body is nested more than %d deep.", REQUEST_MAX_DEPTH);
+    if (depth_of(body, len) > max_depth) {
+        (void)buf_addf(detail, "The body is nested more than %u deep.", max_depth);
         return REQUEST_NOT_JSON;
     }
     json_error_t error = { 0 };
-    CLEANUP(json_freep)
-    json_t *root =
-        json_loadb(len ? body : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!root && json_error_code(&error) == json_error_out_of_memory)
+    *ret_root = json_loadb(len ? body : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!*ret_root && json_error_code(&error) == json_error_out_of_memory)
         return REQUEST_NO_MEMORY;
-    if (!root) {
+    if (!*ret_root) {
         explain(body, len, &error, detail);
         return REQUEST_NOT_JSON;
     }
+    return REQUEST_OK;
+}
+
+/* Takes a reference of root when it is of the right shape. */
+static enum request_result check(json_t *root, struct asset_request *ret, struct buf *detail,
+                                 struct buf *faults)
+{
+    static const char *const members[] = { "assetPath", "notifications", NULL };
     struct asset_request found = { 0 };
     if (!json_is_object(root)) {
         add_fault(faults, "", NULL, "must be an object");
@@ -219,9 +226,51 @@ enum request_result asset_request_parse(const char *body, size_t len, struct ass
         (void)buf_adds(detail, "The body is not of the expected shape.");
         return REQUEST_WRONG_SHAPE;
     }
-    found.json = TAKE(root);
+    found.json = json_incref(root);
     *ret = found;
     return REQUEST_OK;
+}
+
+enum request_result asset_request_parse(const char *body, size_t len, struct asset_request *ret,
+                                        struct buf *detail, struct buf *faults)
+{
+    CLEANUP(json_freep) json_t *root = NULL;
+    enum request_result result = load(body, len, REQUEST_MAX_DEPTH, &root, detail);
+    return result == REQUEST_OK ? check(root, ret, detail, faults) : result;
+}
+
+enum request_result asset_array_parse(const char *body, size_t len, void **ret_array, size_t *ret_n,
+                                      struct buf *detail)
+{
+    CLEANUP(json_freep) json_t *root = NULL;
+    enum request_result result = load(body, len, REQUEST_MAX_DEPTH + 1, &root, detail);
+    if (result != REQUEST_OK)
+        return result;
+    if (!json_is_array(root)) {
+        (void)buf_adds(detail, "The body is not an array of assets.");
+        return REQUEST_WRONG_SHAPE;
+    }
+    *ret_n = json_array_size(root);
+    *ret_array = TAKE(root);
+    return REQUEST_OK;
+}
+
+enum request_result asset_array_item(const void *array, size_t i, struct asset_request *ret,
+                                     struct buf *detail, struct buf *faults)
+{
+    return check(json_array_get(array, i), ret, detail, faults);
+}
+
+void asset_array_digest(const void *array, size_t i, uint8_t ret_digest[static 32])
+{
+    char *text = json_dumps(json_array_get(array, i), JSON_COMPACT | JSON_SORT_KEYS);
+    (void)SHA256((const uint8_t *)(text ? text : ""), text ? strlen(text) : 0, ret_digest);
+    free(text);
+}
+
+void asset_array_release(void *array)
+{
+    json_decref((json_t *)array);
 }
 
 void asset_request_release(struct asset_request *request)

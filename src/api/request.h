@@ -32,4 +32,14 @@ enum request_result {
 enum request_result asset_request_parse(const char *body, size_t len, struct asset_request *ret,
                                         struct buf *detail, struct buf *faults);
 void asset_request_release(struct asset_request *request);
+
+/* A JSON array of such objects, for a batch. The array itself may be nested one deeper. */
+enum request_result asset_array_parse(const char *body, size_t len, void **ret_array, size_t *ret_n,
+                                      struct buf *detail);
+/* As asset_request_parse(); never REQUEST_NOT_JSON. Pointers are relative to the element. */
+enum request_result asset_array_item(const void *array, size_t i, struct asset_request *ret,
+                                     struct buf *detail, struct buf *faults);
+/* SHA-256 of the element, however its text was laid out. */
+void asset_array_digest(const void *array, size_t i, uint8_t ret_digest[static 32]);
+void asset_array_release(void *array); /* NULL is fine */
 #endif

@@ -66,7 +66,7 @@ static struct http_exchange *exchange_new(struct http_conn *c)
     x->loop = c->loop;
     x->large = NULL;
     x->large_counted = 0;
-    x->streams = false;
+    x->told = x->streams = false;
     http_link_init(&x->orphan);
     http_reader_init(&x->reader, &c->loop->server->limits, x->block, sizeof(x->block));
     return x;
@@ -101,7 +101,7 @@ void http_conn_close(struct http_conn *c)
         return;
     (void)close(c->fd); /* leaves the epoll set as well: nobody else has this descriptor */
     c->fd = -1;
-    if (c->busy && c->x->streams) {
+    if (c->busy && c->x->told) {
         c->busy = false; /* before it is told: nothing may be written any more */
         c->x->conn = NULL;
         loop->server->ops->gone(loop->ctx, c->x);

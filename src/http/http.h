@@ -71,7 +71,8 @@ struct http_app {
     int (*sleep_ms)(void *ctx);
     /* The longest body of this request, whose head was read; 0: as config says. NULL: always that. */
     size_t (*max_body)(const struct http_request *head);
-    /* The client of a streamed answer has left, or was too slow: x is no more. */
+    /* The client of a streamed answer, or of what http_keep() was called for, has left, or was too slow:
+     * x is no more. */
     void (*gone)(void *ctx, struct http_exchange *x);
     /* All that was written of a streamed answer has been sent. NULL: nobody cares. */
     void (*drained)(void *ctx, struct http_exchange *x);
@@ -110,6 +111,9 @@ void http_stop(struct http_server *server, int timeout_ms);
 /* Answer a request: HEAD's body is left out but counted; Content-Length and Date are added. The exchange
  * is gone after it. If the client has left meanwhile nothing happens. */
 void http_reply(struct http_exchange *x, const struct http_response *response);
+
+/* Have gone() called should the client leave before http_reply(): for what is kept for long. */
+void http_keep(struct http_exchange *x);
 
 /* A streamed answer: a head, pieces, an end, each from the exchange's own thread. Its body is chunked, or
  * ends with the connection for a client of HTTP/1.0. Nothing blocks and nothing is refused: what the client

@@ -134,6 +134,7 @@ struct http_exchange {
     struct http_link orphan;
     char *large;           /* the buffer when block is too small */
     size_t large_counted;  /* of its bytes in server->large */
+    bool told;             /* the application learns that the client has left: gone() */
     bool streams, chunked; /* http_stream_begin() was called; and its body is chunked */
     _Alignas(max_align_t) char app_data[HTTP_APP_DATA];
     char block[HTTP_BLOCK];

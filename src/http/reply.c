@@ -222,7 +222,7 @@ bool http_is_last(const struct http_exchange *x)
 void http_answered(struct http_exchange *x, bool close)
 {
     struct http_conn *c = x->conn;
-    c->busy = false;
+    c->busy = x->told = x->streams = false;
     c->fresh = true;
     /* A client that asked for the end sends no more, unless it is on its way already. */
     c->lingers = close && (x->reader.keep_alive || x->reader.pos < x->reader.len);

@@ -23,10 +23,15 @@ bool http_stream_begin(struct http_exchange *x, const struct http_response *resp
         http_answered(x, close);
         return false;
     }
-    x->streams = true;
+    x->told = x->streams = true;
     x->chunked = chunked;
     http_conn_queue(c);
     return true;
+}
+
+void http_keep(struct http_exchange *x)
+{
+    x->told = x->conn != NULL;
 }
 
 /* Without memory for a piece the whole answer is worth nothing. But the application is in the middle of
@@ -63,7 +68,6 @@ void http_stream_end(struct http_exchange *x)
         return;
     if (x->chunked)
         add(c, "0\r\n\r\n", 5);
-    x->streams = false;
     http_answered(x, !x->chunked || http_is_last(x));
     http_conn_queue(c);
 }

@@ -389,6 +389,7 @@ int redis_stats(struct store *base, struct store_stats *ret_stats, struct err *e
     stats.pruned = counter(counts, "pruned", -1);
     stats.runs_success = counter(counts, "runs_success", -1);
     stats.runs_failed = counter(counts, "runs_failed", -1);
+    stats.rescued = counter(counts, "rescued", -1);
     for (int i = 0; i < FINDING_CODES; i++)
         stats.errors_by_code[i] = counter(counts, "err", i);
     for (int i = 0; i <= EVENT_OFF; i++)

@@ -339,6 +339,7 @@ struct store_stats {
     uint64_t errors_by_code[FINDING_CODES];  /* ended runs that had the finding */
     uint64_t events_by_state[EVENT_OFF + 1]; /* of events whose asset is not pruned */
     int64_t oldest_queued_ms;                /* wall clock; 0: none is queued */
+    uint64_t rescued; /* claims whose worker died and that others got; may begin at 0 with a process */
 };
 
 struct store;

@@ -23,6 +23,7 @@ struct job {
     struct step step; /* first: the mail that comes back is the job */
     struct job *next_free;
     struct claim *claim;
+    int64_t submitted_us; /* its ending; 0: none */
     struct buf errors, report;
 };
 
@@ -44,6 +45,8 @@ struct workers {
     struct workers_config config;
     atomic_bool draining;
     _Atomic uint64_t valid, invalid, faults;
+    atomic_uint busy;
+    struct workers_times times;
     unsigned started;
     struct worker worker[];
 };
@@ -81,6 +84,8 @@ static void take_back(struct worker *w, struct job *job)
     else if (job->step.result == STEP_FAILED)
         log_error("asset_not_stored", LOG_S("asset", job->claim->id),
                   LOG_S("why", "the store is away; it is validated again after the next start"));
+    if (job->submitted_us && job->step.result == STEP_DONE)
+        histogram_add(&w->all->times.store, &histogram_work, clock_mono_us() - job->submitted_us);
     claims_free(TAKE(job->claim));
     buf_release(&job->errors);
     buf_release(&job->report);
@@ -138,11 +143,18 @@ static int examine(struct worker *w, const struct claim *claim, struct verdict *
     const struct workers_config *config = &w->all->config;
     CLEANUP(closep) int fd = -1;
     uint64_t size = 0;
+    struct workers_times *times = &w->all->times;
+    int64_t began_us = clock_mono_us();
     int reachable = asset_root_file(config->root, claim->path, &fd, &size, err);
+    int64_t opened_us = clock_mono_us();
+    histogram_add(&times->open, &histogram_work, opened_us - began_us);
     if (reachable < 0)
         return -1;
-    if (reachable > 0)
-        return pool_check(config->pool, w->slot, fd, size, v, err);
+    if (reachable > 0) {
+        int rc = pool_check(config->pool, w->slot, fd, size, v, err);
+        histogram_add(&times->check, &histogram_work, clock_mono_us() - opened_us);
+        return rc;
+    }
     verdict_init(v, 0);
     (void)verdict_add(v, FINDING_NOT_REACHABLE);
     log_info("asset_unreachable", LOG_S("asset", claim->id), LOG_S("path", claim->path),
@@ -167,6 +179,7 @@ static void finish(struct worker *w, struct job *job, const struct verdict *v)
                                                .codes = codes,
                                                .errors = codes ? job->errors.data : NULL,
                                                .report = job->report.data };
+    job->submitted_us = clock_mono_us();
     atomic_fetch_add(codes ? &all->invalid : &all->valid, 1);
     log_info("asset_ended", LOG_S("asset", job->claim->id),
              LOG_S("state", codes ? "failed" : "success"), LOG_S("errors", buf_str(&job->errors)));
@@ -183,7 +196,13 @@ static void work_on(struct worker *w, struct claim *claim)
         return;
     }
     log_info("asset_started", LOG_S("asset", claim->id), LOG_I("run", claim->run));
-    if (examine(w, claim, &v, &err) == 0) {
+    if (claim->run == 1 && claim->attempts == 1)
+        histogram_add(&w->all->times.wait, &histogram_work,
+                      (claim->started_ms - claim->accepted_ms) * 1000);
+    (void)atomic_fetch_add(&w->all->busy, 1);
+    int examined = examine(w, claim, &v, &err);
+    (void)atomic_fetch_sub(&w->all->busy, 1);
+    if (examined == 0) {
         finish(w, job, &v);
         return;
     }
@@ -265,6 +284,13 @@ void workers_stats(const struct workers *all, struct workers_stats *ret_stats)
     ret_stats->valid = atomic_load(&all->valid);
     ret_stats->invalid = atomic_load(&all->invalid);
     ret_stats->faults = atomic_load(&all->faults);
+    ret_stats->threads = all->config.count;
+    ret_stats->busy = atomic_load(&all->busy);
+}
+
+const struct workers_times *workers_times(const struct workers *all)
+{
+    return &all->times;
 }
 
 void workers_drain(struct workers *all)

@@ -7,6 +7,7 @@
  * WORKER_MAX_ATTEMPTS of them it ends as not reachable. */
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "store/service.h"
 #include "validate/asset_file.h"
 #include "validate/pool.h"
@@ -25,11 +26,19 @@ struct workers_config {
 
 struct workers_stats { /* since the start */
     uint64_t valid, invalid, faults;
+    unsigned threads, busy; /* now */
+};
+
+/* How long things took. Any thread may read. */
+struct workers_times {
+    struct histogram wait;               /* acceptance to first claim */
+    struct histogram open, check, store; /* of one asset; store: until its ending was durable */
 };
 
 int workers_start(const struct workers_config *config, struct workers **ret_workers,
                   struct err *err);
 void workers_stats(const struct workers *workers, struct workers_stats *ret_stats);
+const struct workers_times *workers_times(const struct workers *workers);
 /* Claim nothing more, and give back what is held but not begun. Follow it by service_unpark(), so that
  * claims that wait are answered, and by workers_stop(). */
 void workers_drain(struct workers *workers);

@@ -1,0 +1,200 @@
+/* GET /metrics: what is told is true at the moment it is read: the store's figures come out of the store,
+ * those of the process out of its counters. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/parts.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/version.h"
+#include "validate/pool.h"
+#include "validate/verdict.h"
+#include "webhook/sender.h"
+#include "worker/worker.h"
+
+/* Every status that is answered has its place; the last is for all that was forgotten here. */
+static const int statuses[API_STATUSES] = { 200, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413,
+                                            414, 415, 417, 421, 422, 431, 500, 501, 503, 505, 0 };
+
+void api_count(struct api_thread *t, struct http_exchange *x, int status)
+{
+    struct api_counts *c = &t->api->counts;
+    const struct api_exchange *e = x ? http_app_data(x) : NULL;
+    size_t route = e && e->route ? (size_t)(e->route - api_routes) : API_ROUTES, i = 0;
+    while (statuses[i] != status && statuses[i] != 0)
+        i++;
+    atomic_fetch_add_explicit(&c->answers[route][i], 1, memory_order_relaxed);
+    if (e && !e->waits)
+        histogram_add(&c->durations, &histogram_answers, clock_mono_us() - e->began_us);
+}
+
+static void write_http(struct api *api, struct buf *out)
+{
+    static const char requests[] = "assay_http_requests_total";
+    static const char duration[] = "assay_http_request_duration_seconds";
+    metrics_family(out, requests, "counter",
+                   "Requests answered; route none: there is no such path.");
+    for (size_t r = 0; r <= API_ROUTES; r++)
+        for (size_t i = 0; i < API_STATUSES; i++) {
+            uint64_t n = atomic_load_explicit(&api->counts.answers[r][i], memory_order_relaxed);
+            char labels[128];
+            if (n == 0)
+                continue;
+            (void)snprintf(labels, sizeof(labels), "route=\"%s\",code=\"%d\"",
+                           r < API_ROUTES ? api_routes[r].path : "none", statuses[i]);
+            metrics_count(out, requests, labels, n);
+        }
+    metrics_family(out, duration, "histogram",
+                   "From a request's last byte to its answer; without long polls and streams.");
+    metrics_histogram(out, duration, NULL, &api->counts.durations, &histogram_answers);
+}
+
+static void write_assets(const struct store_stats *s, struct buf *out)
+{
+    static const char total[] = "assay_assets_total", gauge[] = "assay_assets";
+    char labels[64];
+    metrics_family(out, total, "counter", "Assets accepted, and runs that ended.");
+    metrics_count(out, total, "outcome=\"accepted\"", s->accepted);
+    metrics_count(out, total, "outcome=\"success\"", s->runs_success);
+    metrics_count(out, total, "outcome=\"failed\"", s->runs_failed);
+    metrics_family(out, gauge, "gauge", "Assets by state; they add up to those accepted.");
+    for (int i = 0; i < ASSET_STATES; i++) {
+        (void)snprintf(labels, sizeof(labels), "state=\"%s\"",
+                       asset_state_name((enum asset_state)i));
+        metrics_count(out, gauge, labels, s->by_state[i]);
+    }
+    metrics_count(out, gauge, "state=\"pruned\"", s->pruned);
+    metrics_family(out, "assay_queue_depth", "gauge", "Assets that have not ended.");
+    metrics_count(out, "assay_queue_depth", "state=\"queued\"", s->by_state[ASSET_QUEUED]);
+    metrics_count(out, "assay_queue_depth", "state=\"started\"", s->by_state[ASSET_STARTED]);
+    metrics_family(out, "assay_queue_oldest_seconds", "gauge",
+                   "How long the asset that waits longest has waited.");
+    metrics_seconds(out, "assay_queue_oldest_seconds", NULL,
+                    s->oldest_queued_ms ? (clock_wall_ms() - s->oldest_queued_ms) * 1000 : 0);
+    metrics_family(out, "assay_asset_errors_total", "counter",
+                   "Ended runs that had this error, each run once.");
+    for (int c = 0; c < FINDING_COUNT; c++) {
+        if (!finding_is_error((enum finding_code)c))
+            continue;
+        (void)snprintf(labels, sizeof(labels), "code=\"%s\"", finding_name((enum finding_code)c));
+        metrics_count(out, "assay_asset_errors_total", labels, s->errors_by_code[c]);
+    }
+    metrics_family(out, "assay_leases_rescued_total", "counter",
+                   "Assets taken over from workers that died.");
+    metrics_count(out, "assay_leases_rescued_total", NULL, s->rescued);
+    metrics_family(out, "assay_webhook_backlog", "gauge", "Webhooks that are to be sent.");
+    metrics_count(out, "assay_webhook_backlog", NULL,
+                  s->events_by_state[EVENT_WAITING] + s->events_by_state[EVENT_PENDING]);
+    metrics_family(out, "assay_webhook_dead", "gauge", "Webhooks that were given up.");
+    metrics_count(out, "assay_webhook_dead", NULL, s->events_by_state[EVENT_DEAD]);
+}
+
+static void write_workers(struct api *api, struct buf *out)
+{
+    static const char wait[] = "assay_asset_wait_seconds";
+    static const char duration[] = "assay_asset_duration_seconds";
+    struct workers_stats s = { 0 };
+    const struct workers_times *times = api->workers ? workers_times(api->workers) : NULL;
+    if (api->workers)
+        workers_stats(api->workers, &s);
+    metrics_family(out, wait, "histogram", "From an asset's acceptance to its first check.");
+    metrics_histogram(out, wait, NULL, times ? &times->wait : NULL, &histogram_work);
+    metrics_family(out, duration, "histogram",
+                   "Opening a file, checking it in its jail, and making the ending durable.");
+    metrics_histogram(out, duration, "stage=\"open\"", times ? &times->open : NULL,
+                      &histogram_work);
+    metrics_histogram(out, duration, "stage=\"check\"", times ? &times->check : NULL,
+                      &histogram_work);
+    metrics_histogram(out, duration, "stage=\"store\"", times ? &times->store : NULL,
+                      &histogram_work);
+    metrics_family(out, "assay_workers", "gauge", "Threads that have files validated.");
+    metrics_count(out, "assay_workers", "state=\"busy\"", s.busy);
+    metrics_count(out, "assay_workers", "state=\"idle\"", s.threads - s.busy);
+    metrics_family(out, "assay_asset_faults_total", "counter",
+                   "Checks that could not be made and are made again.");
+    metrics_count(out, "assay_asset_faults_total", NULL, s.faults);
+}
+
+static void write_validators(struct api *api, struct buf *out)
+{
+    static const char name[] = "assay_validator_deaths_total";
+    uint64_t deaths[POOL_SIGNALS] = { 0 };
+    if (api->pool)
+        pool_deaths(api->pool, deaths);
+    metrics_family(out, name, "counter", "Jailed children that ended unasked, by signal.");
+    for (int i = 0; i < POOL_SIGNALS; i++) {
+        const char *abbreviation = i > 0 ? sigabbrev_np(i) : "exit";
+        char labels[64];
+        bool usual = i == SIGKILL || i == SIGSEGV || i == SIGSYS; /* shown from the beginning */
+        if (deaths[i] == 0 && !usual)
+            continue;
+        if (abbreviation)
+            (void)snprintf(labels, sizeof(labels), "signal=\"%s%s\"", i > 0 ? "SIG" : "",
+                           abbreviation);
+        else
+            (void)snprintf(labels, sizeof(labels), "signal=\"%d\"", i);
+        metrics_count(out, name, labels, deaths[i]);
+    }
+}
+
+static void write_webhooks(struct api *api, struct buf *out)
+{
+    static const char attempts[] = "assay_webhook_attempts_total";
+    static const char duration[] = "assay_webhook_duration_seconds";
+    static const char *const events[] = { "started", "ended" };
+    struct sender_stats s = { 0 };
+    if (api->sender)
+        sender_stats(api->sender, &s);
+    metrics_family(out, attempts, "counter", "Attempts to send a webhook, by what came of them.");
+    for (int i = 0; i < 2; i++) {
+        const struct {
+            const char *result;
+            uint64_t n;
+        } results[] = { { "delivered", s.delivered[i] },
+                        { "failed", s.failed[i] },
+                        { "dead", s.dead[i] } };
+        for (size_t r = 0; r < ARRAY_LEN(results); r++) {
+            char labels[64];
+            (void)snprintf(labels, sizeof(labels), "event=\"%s\",result=\"%s\"", events[i],
+                           results[r].result);
+            metrics_count(out, attempts, labels, results[r].n);
+        }
+    }
+    metrics_family(out, duration, "histogram", "An attempt to send a webhook, up to its answer.");
+    metrics_histogram(out, duration, NULL, NULL, &histogram_answers);
+}
+
+static void write_build(struct buf *out)
+{
+    metrics_family(out, "assay_build_info", "gauge", "What this is; always 1.");
+    metrics_count(out, "assay_build_info", "version=\"" ASSAY_VERSION "\"", 1);
+}
+
+int api_metrics_write(struct api *api, struct buf *out, struct err *err)
+{
+    struct store_stats stats;
+    if (!api->health_only && store_stats(api->store, &stats, err) < 0)
+        return -1;
+    write_http(api, out);
+    if (!api->health_only)
+        write_assets(&stats, out);
+    write_workers(api, out);
+    write_validators(api, out);
+    write_webhooks(api, out);
+    write_build(out);
+    metrics_process(out);
+    return 0;
+}
+
+void api_metrics(struct api_thread *t, struct http_exchange *x, const struct http_request *request,
+                 const char *id)
+{
+    (void)request;
+    (void)id;
+    struct err err;
+    if (api_metrics_write(t->api, &t->body, &err) < 0)
+        api_store_is_away(t, x, &err);
+    else
+        api_reply(t, x, 200, "text/plain; version=0.0.4; charset=utf-8", NULL);
+}
