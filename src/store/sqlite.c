@@ -389,7 +389,6 @@ static int sqlite_apply(struct store *base, struct step *steps[], size_t n, int6
     for (size_t i = 0; i < s->ended_n; i++)
         low_mark_end(&s->low_mark, s->ended[i]);
     if (s->changed) {
-        s->counts.rescued += voided.n;
         publish(s);
         bound_log(s);
     }
