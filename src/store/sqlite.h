@@ -72,6 +72,7 @@ int sqlite_key_add(struct sqlite_store *s, const struct step_put *put, uint64_t 
 enum { DURATION_RESENT = -1 }; /* in events.duration_ms */
 struct event_row {
     enum event_state state;
+    enum notify notify;
     unsigned attempts;
     bool resent; /* and not attempted since */
 };
@@ -98,8 +99,10 @@ int sqlite_feed(struct store *base, uint64_t after_seq, unsigned limit, struct f
                 struct err *err);
 
 /* sqlite_events.c */
-/* The key of the event of that name; false: there can be none. Any thread. */
-bool sqlite_event_key_of(const struct sqlite_store *s, const char *webhook_id, uint64_t *ret_key);
+/* The key of the event of that name; false: there can be none. A success and a failure have the same
+ * key: what is found must be of *ret_notify. Any thread. */
+bool sqlite_event_key_of(const struct sqlite_store *s, const char *webhook_id, uint64_t *ret_key,
+                         enum notify *ret_notify);
 int sqlite_event(struct store *base, const char *webhook_id, struct event_view *ret_event,
                  struct err *err);
 int sqlite_events(struct store *base, const struct event_query *query, struct event_page *ret_page,

@@ -1,6 +1,5 @@
 /* sqlite_events: what readers see of webhook events and of the attempts at them. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "store/attempt_log.h"
@@ -12,16 +11,16 @@ static int out_of_memory(struct err *err)
     return err_set(err, ERR_NOMEM, "out of memory");
 }
 
-bool sqlite_event_key_of(const struct sqlite_store *s, const char *webhook_id, uint64_t *ret_key)
+bool sqlite_event_key_of(const struct sqlite_store *s, const char *webhook_id, uint64_t *ret_key,
+                         enum notify *ret_notify)
 {
     char asset_id[ASSET_ID_LEN + 1];
     unsigned run;
-    enum notify notify;
     uint64_t number;
-    if (!webhook_id_read(webhook_id, asset_id, &run, &notify) || run > MAX_RUN ||
+    if (!webhook_id_read(webhook_id, asset_id, &run, ret_notify) || run > MAX_RUN ||
         !permute_number(&s->ids, asset_id, &number) || number > MAX_NUMBER)
         return false;
-    *ret_key = event_key(number, run, notify != NOTIFY_START);
+    *ret_key = event_key(number, run, *ret_notify != NOTIFY_START);
     return true;
 }
 
@@ -98,8 +97,9 @@ int sqlite_event(struct store *base, const char *webhook_id, struct event_view *
                  struct err *err)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
+    enum notify notify;
     uint64_t key;
-    if (!sqlite_event_key_of(s, webhook_id, &key))
+    if (!sqlite_event_key_of(s, webhook_id, &key, &notify))
         return 0;
     struct reader *r = sqlite_reader_begin(s, err);
     if (!r)
@@ -107,8 +107,8 @@ int sqlite_event(struct store *base, const char *webhook_id, struct event_view *
     struct event_view view = { 0 };
     int rc = read_event(s, r, key, true, &view, err);
     rc = sqlite_reader_end(s, r, rc, err);
-    if (rc > 0 && strcmp(view.webhook_id, webhook_id) != 0)
-        rc = 0; /* success was asked for, and it failed */
+    if (rc > 0 && view.notify != notify)
+        rc = 0;
     if (rc > 0)
         *ret_event = view;
     else
@@ -202,7 +202,8 @@ int sqlite_events(struct store *base, const struct event_query *query, struct ev
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     uint64_t below = INT64_MAX;
-    if (query->after && !sqlite_event_key_of(s, query->after, &below))
+    enum notify notify;
+    if (query->after && !sqlite_event_key_of(s, query->after, &below, &notify))
         return err_set(err, ERR_INVALID, "'%s' is no event's id", query->after);
     struct reader *r = sqlite_reader_begin(s, err);
     if (!r)

@@ -20,6 +20,7 @@ int sqlite_event_load(struct sqlite_store *s, uint64_t key, struct event_row *re
     int rc = query_row(&q, err);
     if (rc > 0) {
         ret_row->state = (enum event_state)(query_col(&q, 0) - STATE_BASE);
+        ret_row->notify = (enum notify)query_col(&q, 6);
         ret_row->attempts = (unsigned)query_col(&q, 1);
         ret_row->resent = query_col(&q, 4) == DURATION_RESENT;
     }
@@ -309,16 +310,17 @@ int sqlite_resend(struct sqlite_store *s, struct step *step, struct err *err)
 {
     struct step_resend *r = &step->u.resend;
     struct event_row row;
+    enum notify notify;
     uint64_t key;
     r->ret_count = 0;
     if (!r->webhook_id)
         return resend_dead(s, step, err);
     step->result = STEP_NOTHING;
-    if (!sqlite_event_key_of(s, r->webhook_id, &key))
+    if (!sqlite_event_key_of(s, r->webhook_id, &key, &notify))
         return 0;
     int rc = sqlite_event_load(s, key, &row, err);
-    if (rc <= 0)
-        return rc;
+    if (rc <= 0 || row.notify != notify)
+        return rc < 0 ? -1 : 0;
     if (row.state != EVENT_DEAD && row.state != EVENT_DELIVERED) {
         step->result = STEP_LOST;
         return 0;

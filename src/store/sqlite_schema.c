@@ -84,7 +84,7 @@ const char *const sqlite_writer_sql[W_STATEMENTS] = {
     [W_EVENT_ADD] = "INSERT INTO events (key, notify, state, due_ms, attempts, created_ms,"
                     " last_ms, status, duration_ms)"
                     " VALUES (?1, ?2, ?3, ?4, 0, ?4, ?4, 200, 1000)",
-    [W_EVENT] = "SELECT state, attempts, last_ms, status, duration_ms, error FROM events"
+    [W_EVENT] = "SELECT state, attempts, last_ms, status, duration_ms, error, notify FROM events"
                 " WHERE key = ?1",
     [W_EVENT_SET] = "UPDATE events SET state = ?2, due_ms = ?3, attempts = ?4, last_ms = ?5,"
                     " status = ?6, duration_ms = ?7, error = ?8 WHERE key = ?1",

@@ -3,7 +3,7 @@
  * from outside. The seed is printed when a run fails; SEED=n replays it, ROUNDS=n makes it longer. */
 #include "support/store_world.h"
 
-enum { ROUNDS = 40, OPS = 250, BATCH_MAX = 6, SEEN_MAX = 4096, HELD_MAX = 64, STEP_KINDS = 8 };
+enum { ROUNDS = 40, OPS = 250, BATCH_MAX = 6, SEEN_MAX = 4096, HELD_MAX = 64, KEYS = 6 };
 
 static uint64_t random_state;
 
@@ -36,8 +36,10 @@ struct pair {
         char webhook[WEBHOOK_ID_LEN + 1];
     } leased[HELD_MAX];
     size_t leased_n;
-    char started_over[SEEN_MAX][8]; /* whether the started event of a run was attempted */
-    char started_made[SEEN_MAX][8]; /* whether it was ever leased */
+    uint8_t digests[KEYS][IDEMPOTENCY_LEN]; /* also used as keys */
+    uint64_t fed;                           /* entries of the feed that were compared */
+    char started_over[SEEN_MAX][8];         /* whether the started event of a run was attempted */
+    char started_made[SEEN_MAX][8];         /* whether it was ever leased */
 };
 
 /* ---- one random step, for both ---- */
@@ -83,7 +85,8 @@ static void random_release(struct pair *p, struct step *step, int64_t now_ms)
 static void random_delivered(struct pair *p, struct step *step, int64_t now_ms)
 {
     static const enum event_state states[] = { EVENT_DELIVERED, EVENT_DELIVERED, EVENT_PENDING,
-                                               EVENT_DEAD };
+                                               EVENT_DEAD,      EVENT_DEAD,      EVENT_OFF };
+    static const char answer[2000] = "thanks\0a lot";
     struct step_delivered *d = &step->u.delivered;
     d->key = (uint64_t)below((unsigned)p->seen_n + 1) << 16 | 2 | below(2);
     if (p->leased_n && below(8)) {
@@ -98,19 +101,38 @@ static void random_delivered(struct pair *p, struct step *step, int64_t now_ms)
     d->http_status = (int)below(600);
     d->duration_ms = (int)below(100000);
     d->error = below(2) ? "timeout" : NULL;
+    d->answer = below(3) ? NULL : answer;
+    d->answer_len = below(2) ? below(20) : below(sizeof(answer));
+}
+
+static void random_put(struct pair *p, struct step *step)
+{
+    static const char *const paths[] = { "./a.jpg", "./b.jpg", "./c.jpg" };
+    *step = put_step(paths[below(ARRAY_LEN(paths))], random_url(), random_url(), random_url());
+    if (below(3))
+        return;
+    step->u.put.idempotency_key = p->digests[below(KEYS)];
+    step->u.put.body_digest = p->digests[below(4) ? 0 : below(KEYS)];
+}
+
+static void random_sample(struct step *step, int64_t now_ms)
+{
+    step->u.sample.ring = (enum ring)below(RINGS);
+    step->u.sample.sample.at_ms = now_ms + below(2000) * ring_period_ms(step->u.sample.ring);
+    step->u.sample.sample.values[below(SAMPLE_VALUES)] = below(1000000);
 }
 
 static void random_step(struct pair *p, struct step *step, int64_t now_ms)
 {
     static const enum step_kind kinds[] = {
-        STEP_PUT,       STEP_PUT,       STEP_PUT,     STEP_CLAIM, STEP_CLAIM, STEP_FINISH,
-        STEP_FINISH,    STEP_FINISH,    STEP_RELEASE, STEP_LEASE, STEP_LEASE, STEP_DELIVERED,
-        STEP_DELIVERED, STEP_DELIVERED, STEP_RETRY,   STEP_PRUNE
+        STEP_PUT,       STEP_PUT,       STEP_PUT,     STEP_CLAIM, STEP_CLAIM,  STEP_FINISH,
+        STEP_FINISH,    STEP_FINISH,    STEP_RELEASE, STEP_LEASE, STEP_LEASE,  STEP_DELIVERED,
+        STEP_DELIVERED, STEP_DELIVERED, STEP_RETRY,   STEP_PRUNE, STEP_RESEND, STEP_SAMPLE
     };
     *step = (struct step){ .kind = kinds[below(ARRAY_LEN(kinds))] };
     switch (step->kind) {
     case STEP_PUT:
-        *step = put_step("./a.jpg", random_url(), random_url(), random_url());
+        random_put(p, step);
         break;
     case STEP_RETRY:
         for (int i = 0; i < NOTIFY_COUNT; i++)
@@ -136,8 +158,12 @@ static void random_step(struct pair *p, struct step *step, int64_t now_ms)
         step->u.prune.max = 1 + below(3);
         step->u.prune.before_ms = now_ms - below(3000);
         break;
-    case STEP_RESEND:
+    case STEP_RESEND: /* its webhook id is another one in each store */
+        step->u.resend.max = below(4);
+        step->u.resend.before_ms = below(2) ? 0 : now_ms - below(1000);
+        break;
     case STEP_SAMPLE:
+        random_sample(step, now_ms);
         break;
     }
 }
@@ -192,6 +218,10 @@ static void same_answers(const struct step *a, const struct step *b)
         if (a->result == STEP_NOTHING)
             assert_int_equal(a->u.lease.ret_next_ms, b->u.lease.ret_next_ms);
     }
+    if (a->kind == STEP_PUT)
+        assert_int_equal(a->u.put.ret_repeated, b->u.put.ret_repeated);
+    if (a->kind == STEP_RESEND)
+        assert_int_equal(a->u.resend.ret_count, b->u.resend.ret_count);
     if (a->kind == STEP_PRUNE)
         assert_int_equal(a->u.prune.ret_count, b->u.prune.ret_count);
 }
@@ -228,11 +258,136 @@ static void same_assets(struct pair *p, const struct seen *seen)
     asset_release(&b);
 }
 
-static void same_lists(struct pair *p)
+static void same_views(const struct event_view *a, const struct event_view *b)
+{
+    assert_string_equal(strchr(a->webhook_id, '_'), strchr(b->webhook_id, '_'));
+    assert_int_equal(a->notify, b->notify);
+    assert_int_equal(a->state, b->state);
+    assert_int_equal(a->run, b->run);
+    assert_int_equal(a->attempts, b->attempts);
+    assert_int_equal(a->created_ms, b->created_ms);
+    assert_int_equal(a->next_ms, b->next_ms);
+    assert_int_equal(a->last_ms, b->last_ms);
+    assert_int_equal(a->http_status, b->http_status);
+    same_text(a->url, b->url);
+    same_text(a->error, b->error);
+    assert_int_equal(a->n_log, b->n_log);
+    for (size_t i = 0; i < a->n_log; i++) {
+        const struct attempt *x = &a->log[i], *y = &b->log[i];
+        assert_int_equal(x->at_ms, y->at_ms);
+        assert_int_equal(x->http_status, y->http_status);
+        assert_int_equal(x->duration_ms, y->duration_ms);
+        same_text(x->error, y->error);
+        assert_int_equal(x->answer == NULL, y->answer == NULL);
+        assert_int_equal(x->answer_len, y->answer_len);
+        if (x->answer)
+            assert_memory_equal(x->answer, y->answer, x->answer_len);
+    }
+}
+
+static void same_event_pages(struct event_page pages[2])
+{
+    assert_int_equal(pages[0].n, pages[1].n);
+    assert_int_equal(pages[0].more, pages[1].more);
+    for (size_t i = 0; i < pages[0].n; i++)
+        same_views(&pages[0].events[i], &pages[1].events[i]);
+    event_page_release(&pages[0]);
+    event_page_release(&pages[1]);
+}
+
+static void same_deliveries(struct pair *p, const struct seen *seen)
+{
+    struct event_page pages[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_deliveries(p->worlds[i].store, seen->ids[i], &pages[i], NULL), 0);
+    same_event_pages(pages);
+}
+
+static void same_event_lists(struct pair *p)
+{
+    struct event_query query = { .by_state = below(4),
+                                 .state = (enum event_state)below(EVENT_OFF + 1),
+                                 .limit = 1 + below(20) };
+    struct event_page pages[2];
+    char after[2][WEBHOOK_ID_LEN + 1];
+    bool from_newest = p->seen_n == 0 || below(2);
+    size_t at = p->seen_n ? below((unsigned)p->seen_n) : 0;
+    const char *suffix = below(2) ? "_1_started" : "_2_failed";
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(after[i], sizeof(after[i]), "%s%s", p->seen[at].ids[i], suffix);
+        query.after = from_newest ? NULL : after[i];
+        assert_int_equal(store_events(p->worlds[i].store, &query, &pages[i], NULL), 0);
+    }
+    same_event_pages(pages);
+}
+
+/* Which seen asset has this id in that store. */
+static size_t index_of(const struct pair *p, int world, const char *id)
+{
+    size_t i = 0;
+    while (i < p->seen_n && strcmp(p->seen[i].ids[world], id) != 0)
+        i++;
+    return i;
+}
+
+static void same_feeds(struct pair *p)
+{
+    struct feed_page pages[2];
+    unsigned limit = 1 + below(30);
+    if (below(10) == 0)
+        p->fed = 0;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_feed(p->worlds[i].store, p->fed, limit, &pages[i], NULL), 0);
+    assert_int_equal(pages[0].n, pages[1].n);
+    assert_int_equal(pages[0].first_seq, pages[1].first_seq);
+    assert_int_equal(pages[0].last_seq, pages[1].last_seq);
+    for (size_t i = 0; i < pages[0].n; i++) {
+        const struct feed_entry *a = &pages[0].entries[i], *b = &pages[1].entries[i];
+        if (a->seq != p->fed + 1) /* nobody misses any but those that were pruned */
+            assert_int_equal(a->seq, pages[0].first_seq);
+        p->fed = a->seq;
+        assert_int_equal(a->seq, b->seq);
+        assert_int_equal(a->run, b->run);
+        assert_int_equal(a->state, b->state);
+        assert_int_equal(a->at_ms, b->at_ms);
+        same_text(a->errors, b->errors);
+        assert_int_equal(index_of(p, 0, a->id), index_of(p, 1, b->id));
+    }
+    feed_page_release(&pages[0]);
+    feed_page_release(&pages[1]);
+}
+
+static void same_histories(struct pair *p)
+{
+    static struct sample samples[2][RING_LEN_MAX];
+    enum ring ring = (enum ring)below(RINGS);
+    size_t n[2], max = below(3) ? RING_LEN_MAX : 1 + below(10);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_history(p->worlds[i].store, ring, samples[i], max, &n[i], NULL), 0);
+    assert_int_equal(n[0], n[1]);
+    assert_memory_equal(samples[0], samples[1], n[0] * sizeof(samples[0][0]));
+}
+
+static void is_sound(struct pair *p)
+{
+    struct buf report;
+    struct err err = { 0 };
+    buf_init(&report, 1 << 16);
+    if (store_verify(p->worlds[0].store, &report, &err) != 1)
+        fail_msg("%s%s", err.msg, buf_str(&report));
+    buf_release(&report);
+}
+
+static void same_lists(struct pair *p, int64_t now_ms)
 {
     struct asset_query query = { .by_state = below(4),
                                  .state = (enum asset_state)below(ASSET_STATES),
-                                 .limit = 1 + below(20) };
+                                 .limit = 1 + below(20),
+                                 .by_code = below(4) == 0,
+                                 .code = below(FINDING_CODES),
+                                 .path = below(4) ? NULL : "./b.jpg",
+                                 .since_ms = below(4) ? 0 : now_ms - below(2000),
+                                 .until_ms = below(4) ? 0 : now_ms - below(1000) };
     struct asset_query queries[2] = { query, query };
     struct asset_page pages[2];
     size_t after = p->seen_n ? below((unsigned)p->seen_n) : 0;
@@ -243,6 +398,8 @@ static void same_lists(struct pair *p)
     }
     assert_int_equal(pages[0].n, pages[1].n);
     assert_int_equal(pages[0].more, pages[1].more);
+    if (pages[0].more)
+        assert_int_equal(index_of(p, 0, pages[0].next), index_of(p, 1, pages[1].next));
     for (size_t i = 0; i < pages[0].n; i++)
         assert_int_equal(pages[0].assets[i].number, pages[1].assets[i].number);
     asset_page_release(&pages[0]);
@@ -255,7 +412,11 @@ static void learn(struct pair *p, const struct step *a, const struct step *b)
 {
     if (a->result != STEP_DONE)
         return;
-    if (a->kind == STEP_PUT) {
+    if (a->kind == STEP_PUT && a->u.put.ret_repeated) {
+        size_t i = index_of(p, 0, a->u.put.ret_id);
+        assert_in_range(i, 0, p->seen_n - 1);
+        assert_string_equal(b->u.put.ret_id, p->seen[i].ids[1]);
+    } else if (a->kind == STEP_PUT) {
         struct seen *s = &p->seen[p->seen_n++];
         *s = (struct seen){ .runs = 1 };
         memcpy(s->ids[0], a->u.put.ret_id, sizeof(s->ids[0]));
@@ -304,6 +465,8 @@ static void same_statistics(struct pair *p)
 static void one_batch(struct pair *p, int64_t now_ms)
 {
     struct step steps[2][BATCH_MAX], *batches[2][BATCH_MAX];
+    static const char *const suffixes[] = { "_1_started", "_1_success", "_1_failed", "_2_started" };
+    char names[2][BATCH_MAX][WEBHOOK_ID_LEN + 1];
     size_t n = 1 + below(BATCH_MAX);
     for (size_t i = 0; i < n; i++) {
         random_step(p, &steps[0][i], now_ms);
@@ -313,6 +476,14 @@ static void one_batch(struct pair *p, int64_t now_ms)
             const struct seen *s = p->seen_n ? &p->seen[below((unsigned)p->seen_n)] : &unknown;
             steps[0][i].u.retry.id = s->ids[0];
             steps[1][i].u.retry.id = s->ids[1];
+        }
+        if (steps[0][i].kind == STEP_RESEND && p->seen_n && below(2)) {
+            const struct seen *s = &p->seen[below((unsigned)p->seen_n)];
+            const char *suffix = suffixes[below(ARRAY_LEN(suffixes))];
+            for (int j = 0; j < 2; j++) {
+                (void)snprintf(names[j][i], sizeof(names[j][i]), "%s%s", s->ids[j], suffix);
+                steps[j][i].u.resend.webhook_id = names[j][i];
+            }
         }
         for (int j = 0; j < 2; j++)
             batches[j][i] = &steps[j][i];
@@ -350,11 +521,15 @@ static void one_round(uint64_t seed)
         p->worlds[i].max_queued = max_queued;
         world_open(&p->worlds[i]);
     }
+    for (size_t i = 0; i < KEYS; i++)
+        memset(p->digests[i], (int)i + 1, IDEMPOTENCY_LEN);
     int64_t now_ms = 1000000;
     for (int op = 0; op < OPS; op++) {
         now_ms += below(20);
         if (below(50) == 0)
             now_ms += 2000 - (int64_t)below(4000); /* somebody sets the clock */
+        if (below(100) == 0)
+            now_ms += IDEMPOTENCY_MS - 1000;
         one_batch(p, now_ms);
         if (below(40) == 0) {
             world_reopen(&p->worlds[0]);
@@ -364,13 +539,22 @@ static void one_round(uint64_t seed)
             p->leased_n = 0;
         }
         if (below(4) == 0)
-            same_lists(p);
-        if (p->seen_n)
+            same_lists(p, now_ms);
+        if (below(4) == 0)
+            same_event_lists(p);
+        if (below(4) == 0)
+            same_feeds(p);
+        if (below(20) == 0)
+            same_histories(p);
+        if (p->seen_n) {
             same_assets(p, &p->seen[below((unsigned)p->seen_n)]);
+            same_deliveries(p, &p->seen[below((unsigned)p->seen_n)]);
+        }
         same_statistics(p);
     }
     for (size_t i = 0; i < p->seen_n; i++)
         same_assets(p, &p->seen[i]);
+    is_sound(p);
     world_release(&p->worlds[0]);
     world_release(&p->worlds[1]);
 }
