@@ -41,6 +41,7 @@ for program; do
     name=${program#*/test/}
     log=$build/log/$(echo "$name" | tr / -)
     mkdir -p "$build/log"
+    began=$(date +%s)
     case $name in
     fuzz/replay_*)
         corpus=test/fuzz/corpus/${name#fuzz/replay_}
@@ -61,7 +62,8 @@ for program; do
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skips))
     verdict='ok    '
     [ "$bad" -gt 0 ] && verdict=FAILED
-    printf '%s %-34s %4d passed, %d failed, %d skipped\n' "$verdict" "$name" "$ok" "$bad" "$skips"
+    printf '%s %-30s %4d passed, %d failed, %d skipped, %3d s\n' \
+        "$verdict" "$name" "$ok" "$bad" "$skips" $(($(date +%s) - began))
     if [ -n "${V:-}" ]; then
         sed 's/^/           /' "$log.outcomes"
     else
