@@ -420,6 +420,115 @@ static void stopping_gives_up_on_a_store_that_fails(void **state)
     assert_int_equal(finish_step.result, STEP_FAILED);
 }
 
+/* ---- watches ---- */
+
+/* Take the watch as its owner does; false: it is not there. */
+static bool take_watch(struct mailbox *box, struct service_watch *watch)
+{
+    struct mail *mail = mailbox_take(box);
+    if (!mail)
+        return false;
+    assert_ptr_equal(MAIL_ENTRY(mail, struct service_watch, mail), watch);
+    assert_null(mail->next);
+    assert_true(atomic_exchange(&watch->posted, false));
+    return true;
+}
+
+static void a_watch_is_posted_when_an_asset_changes_its_state(void **state)
+{
+    struct bench *b = *state;
+    struct mailbox box;
+    assert_int_equal(mailbox_init(&box, NULL), 0);
+    struct service_watch watch = { .reply_to = &box };
+    service_watch(b->service, &watch);
+    struct step put = a_put(), claim = a_claim(), lease = a_lease();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_true(take_watch(&box, &watch)); /* before the answer was */
+    assert_int_equal(call(b, &claim), STEP_DONE);
+    assert_true(take_watch(&box, &watch));
+    assert_int_equal(call(b, &lease), STEP_DONE);
+    struct step end = { .kind = STEP_FINISH,
+                        .u.finish = { .number = claim.u.claim.ret_claims->number, .run = 1 } };
+    struct step lost = { .kind = STEP_FINISH, .u.finish = { .number = 99, .run = 1 } };
+    struct step sample = { .kind = STEP_SAMPLE };
+    assert_int_equal(call(b, &lost), STEP_LOST);
+    assert_int_equal(call(b, &sample), STEP_DONE);
+    assert_false(take_watch(&box, &watch)); /* a lease, a loss and a sample change nothing */
+    assert_int_equal(call(b, &end), STEP_DONE);
+    assert_true(take_watch(&box, &watch));
+    struct step retry_step = { .kind = STEP_RETRY, .u.retry.id = put.u.put.ret_id };
+    assert_int_equal(call(b, &retry_step), STEP_DONE);
+    assert_true(take_watch(&box, &watch));
+    service_unwatch(b->service, &watch);
+    put = a_put();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_false(take_watch(&box, &watch));
+    service_unwatch(b->service, &watch); /* twice is fine */
+    claims_free(claim.u.claim.ret_claims);
+    events_free(lease.u.lease.ret_events);
+    mailbox_release(&box);
+}
+
+static void a_watch_that_is_still_posted_is_not_posted_again(void **state)
+{
+    struct bench *b = *state;
+    struct mailbox box;
+    assert_int_equal(mailbox_init(&box, NULL), 0);
+    struct service_watch first = { .reply_to = &box }, second = { .reply_to = &b->box };
+    service_watch(b->service, &first);
+    for (int i = 0; i < 5; i++) {
+        struct step put = a_put();
+        assert_int_equal(call(b, &put), STEP_DONE);
+    }
+    service_watch(b->service, &second);
+    service_unwatch(b->service, &first);
+    assert_true(take_watch(&box, &first));
+    assert_false(take_watch(&b->box, &second));
+    struct step put = a_put();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_true(take_watch(&b->box, &second));
+    service_unwatch(b->service, &second);
+    mailbox_release(&box);
+}
+
+static void a_batch_that_failed_posts_no_watch(void **state)
+{
+    struct bench *b = *state;
+    struct mailbox box;
+    assert_int_equal(mailbox_init(&box, NULL), 0);
+    struct service_watch watch = { .reply_to = &box };
+    service_watch(b->service, &watch);
+    set(b, &b->shaky.failing, true);
+    struct step put = a_put(), resend = { .kind = STEP_RESEND }, sample = { .kind = STEP_SAMPLE };
+    assert_int_equal(call(b, &put), STEP_FAILED);
+    assert_int_equal(call(b, &resend), STEP_FAILED); /* as a put, a client waits for it */
+    assert_int_equal(call(b, &sample), STEP_FAILED);
+    assert_false(take_watch(&box, &watch));
+    service_unwatch(b->service, &watch);
+    mailbox_release(&box);
+}
+
+static void a_parked_lease_gets_what_is_sent_again(void **state)
+{
+    struct bench *b = *state;
+    struct step put = a_put(), claim = a_claim(), lease = a_lease(), next = a_lease();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_int_equal(call(b, &claim), STEP_DONE);
+    assert_int_equal(call(b, &lease), STEP_DONE);
+    struct event *e = lease.u.lease.ret_events;
+    struct step dead = { .kind = STEP_DELIVERED,
+                         .u.delivered = { .key = e->key, .state = EVENT_DEAD } };
+    assert_int_equal(call(b, &dead), STEP_DONE);
+    submit(b, &next);
+    struct step resend = { .kind = STEP_RESEND, .u.resend.webhook_id = e->webhook_id };
+    assert_int_equal(call(b, &resend), STEP_DONE);
+    assert_ptr_equal(await(b), &next);
+    assert_int_equal(next.u.lease.ret_events->key, e->key);
+    events_free(next.u.lease.ret_events);
+    events_free(e);
+    claims_free(claim.u.claim.ret_claims);
+}
+
 /* ---- many threads over a real store ---- */
 
 enum { CLIENTS = 3, WORKERS = 3, PUTS_EACH = 200 };
@@ -514,6 +623,7 @@ static void many_threads_share_one_store(void **state)
     world_release(&w);
 }
 
+#undef FACT
 #define FACT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -536,6 +646,10 @@ int main(void)
         FACT(unparking_answers_also_while_the_store_fails),
         FACT(stopping_answers_everything),
         FACT(stopping_gives_up_on_a_store_that_fails),
+        FACT(a_watch_is_posted_when_an_asset_changes_its_state),
+        FACT(a_watch_that_is_still_posted_is_not_posted_again),
+        FACT(a_batch_that_failed_posts_no_watch),
+        FACT(a_parked_lease_gets_what_is_sent_again),
         cmocka_unit_test(many_threads_share_one_store),
     };
     return cmocka_run_group_tests_name("service", tests, NULL, NULL);

@@ -1,0 +1,246 @@
+/* How a SQLite store is looked after: brought up to date, backed up, proved to be sound. */
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "support/store_world.h"
+
+static int setup(void **state)
+{
+    static enum world_engine engine = WORLD_SQLITE;
+    *state = &engine;
+    return world_setup(state);
+}
+
+static const char *path_of(const struct world *w)
+{
+    return strchr(w->url, ':') + 1;
+}
+
+/* Somebody else's hand in the file. */
+static void tamper(struct world *w, const char *sql)
+{
+    sqlite3 *db;
+    char *text = NULL;
+    assert_int_equal(sqlite3_open(path_of(w), &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &text) != SQLITE_OK)
+        fail_msg("%s: %s", sql, text);
+    (void)sqlite3_close(db);
+}
+
+/* Some of everything: queued, started, both endings, a retry, events in each state, a log, a key. */
+static void live(struct world *w)
+{
+    static const uint8_t digest[IDEMPOTENCY_LEN] = { 1 };
+    struct step keyed = put_step("./k.jpg", URL_OFF, URL_OFF, URL_OFF);
+    keyed.u.put.idempotency_key = keyed.u.put.body_digest = digest;
+    assert_int_equal(world_do(w, &keyed), STEP_DONE);
+    for (int i = 0; i < 40; i++)
+        (void)put_with(w, i % 3 ? URL_VALID : URL_ABSENT, URL_VALID,
+                       i % 5 ? URL_VALID : URL_INVALID);
+    for (int i = 0; i < 30; i++) {
+        struct claim c = claim_one(w);
+        if (i < 25)
+            assert_int_equal(finish(w, &c, i & 1), STEP_DONE);
+        if (i < 5)
+            assert_int_equal(retry(w, c.id), STEP_DONE);
+        struct leased_event e = lease_one(w);
+        if (e.key && i % 3)
+            assert_int_equal(delivered(w, e.key, i % 3 == 1 ? EVENT_DEAD : EVENT_DELIVERED, 0),
+                             STEP_DONE);
+    }
+    struct step step = { .kind = STEP_RESEND, .u.resend.max = 1 };
+    assert_int_equal(world_do(w, &step), STEP_DONE);
+    assert_int_equal(prune(w, w->now_ms + 1, 3), 3);
+    for (int i = 0; i < 3; i++) /* the feed's */
+        (void)put_one(w);
+}
+
+static int verify(struct world *w, char report[4096])
+{
+    struct err err = { 0 };
+    struct buf buf;
+    buf_init(&buf, 4000);
+    int rc = store_verify(w->store, &buf, &err);
+    (void)snprintf(report, 4096, "%s%s", err.msg, buf_str(&buf));
+    buf_release(&buf);
+    return rc;
+}
+
+static void a_store_that_was_lived_in_is_sound(void **state)
+{
+    struct world *w = *state;
+    char report[4096];
+    live(w);
+    for (int i = 0; i < 2; i++) {
+        if (verify(w, report) != 1)
+            fail_msg("%s", report);
+        assert_non_null(strstr(report, "ok  every ending has its event\n"));
+        assert_null(strstr(report, "NOT"));
+        world_reopen(w);
+    }
+}
+
+static void whatever_does_not_add_up_is_told(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *sql, *fact;
+    } cases[] = {
+        { "UPDATE counters SET queued = queued + 1, pruned = pruned - 1", "each asset is counted" },
+        { "UPDATE counters SET pruned = pruned + 1", "accepted = queued" },
+        { "UPDATE counters SET next_number = next_number + 1", "numbers were given out" },
+        { "UPDATE counters SET events_dead = events_dead + 1", "each event is counted" },
+        { "DELETE FROM results WHERE key = (SELECT max(key) FROM results)", "has one result" },
+        { "INSERT INTO results SELECT 9999 << 16 | 3, 0, NULL, NULL",
+          "every result has its asset" },
+        { "DELETE FROM events WHERE key = (SELECT max(key) FROM events WHERE key & 1)",
+          "every ending has its event" },
+        { "UPDATE events SET notify = 3 - notify WHERE key = (SELECT max(key) FROM events WHERE "
+          "key & 1)",
+          "every ending has its event" },
+        { "DELETE FROM events WHERE key = (SELECT max(key) FROM events WHERE key & 1 = 0)",
+          "every start has its event" },
+        { "INSERT INTO events SELECT number << 16 | 2, 0, 3, 0, 0, 0, 0, 0, 0, NULL FROM assets"
+          " WHERE state = 2 AND run = 1 LIMIT 1",
+          "what has not come to pass" },
+        { "INSERT INTO events SELECT 9999 << 16 | 2, 0, 3, 0, 0, 0, 0, 0, 0, NULL",
+          "every event has its asset" },
+        { "UPDATE events SET state = 2 WHERE key = (SELECT max(e.key) FROM events e JOIN events s"
+          " ON s.key = e.key - 1 WHERE e.key & 1 AND s.state = 4)",
+          "waits only for a first attempt" },
+        { "INSERT INTO attempts VALUES (9999, x'00')", "every log of attempts" },
+        { "UPDATE counters SET oldest_open = 1000", "the queue at a start" },
+        { "UPDATE feed SET entries = entries || x'0000000000000000' WHERE seq = (SELECT min(seq) "
+          "FROM feed)",
+          "no gap" },
+        { "DELETE FROM feed WHERE seq = (SELECT max(seq) FROM feed)", "no gap" },
+        { "DELETE FROM counters", "each asset is counted" },
+    };
+    char report[4096], copy[88];
+    live(w);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char not_line[128];
+        (void)snprintf(copy, sizeof(copy), "%s/data/copy%zu.db", w->folder, i);
+        assert_int_equal(store_backup(w->store, copy, NULL), 0);
+        struct world broken = *w;
+        (void)snprintf(broken.url, sizeof(broken.url), "sqlite:%s", copy);
+        world_open(&broken);
+        tamper(&broken, cases[i].sql);
+        if (verify(&broken, report) != 0)
+            fail_msg("%s: %s", cases[i].sql, report);
+        const char *line = strstr(report, cases[i].fact);
+        if (!line)
+            fail_msg("%s is not in: %s", cases[i].fact, report);
+        while (line > report && line[-1] != '\n')
+            line--;
+        (void)snprintf(not_line, sizeof(not_line), "%.4s", line);
+        if (strcmp(not_line, "NOT ") != 0)
+            fail_msg("%s: %s", cases[i].sql, report);
+        store_close(broken.store);
+    }
+}
+
+static void a_backup_is_a_store_as_it_was(void **state)
+{
+    struct world *w = *state;
+    char copy[88], report[4096];
+    live(w);
+    struct id there = put_one(w);
+    struct store_stats before = stats_of(w);
+    (void)snprintf(copy, sizeof(copy), "%s/data/copy.db", w->folder);
+    assert_int_equal(store_backup(w->store, copy, NULL), 0);
+    struct id later = put_one(w);
+    struct stat st;
+    assert_int_equal(stat(copy, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    struct world other = *w;
+    (void)snprintf(other.url, sizeof(other.url), "sqlite:%s", copy);
+    world_open(&other);
+    struct store_stats after = stats_of(&other);
+    after.rescued = before.rescued; /* these do not outlive a process */
+    assert_memory_equal(&before, &after, sizeof(before));
+    assert_true(exists(&other, there.text));
+    assert_false(exists(&other, later.text));
+    if (verify(&other, report) != 1)
+        fail_msg("%s", report);
+    store_close(other.store);
+}
+
+static void a_backup_writes_over_nothing_and_leaves_nothing_half_done(void **state)
+{
+    struct world *w = *state;
+    struct err err;
+    char path[128];
+    assert_int_equal(store_backup(w->store, path_of(w), &err), -1);
+    assert_int_equal(err.code, ERR_INVALID);
+    (void)snprintf(path, sizeof(path), "%s/no/such/folder.db", w->folder);
+    assert_int_equal(store_backup(w->store, path, &err), -1);
+    (void)snprintf(path, sizeof(path), "%s/data/x.db.part", w->folder);
+    FILE *other = fopen(path, "w"); /* somebody else's backup is under way */
+    assert_non_null(other);
+    (void)fclose(other);
+    path[strlen(path) - strlen(".part")] = '\0';
+    assert_int_equal(store_backup(w->store, path, &err), -1);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void an_engine_without_backup_says_so(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err err;
+    struct buf report;
+    buf_init(&report, 100);
+    world_init(&w, WORLD_MEMORY);
+    world_open(&w);
+    assert_int_equal(store_backup(w.store, "/tmp/x", &err), -1);
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    assert_int_equal(store_verify(w.store, &report, &err), -1);
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    world_release(&w);
+}
+
+/* Make of it what the first version of this program would have left. */
+static const char to_version_1[] =
+    "ALTER TABLE counters DROP COLUMN feed_seq; DROP TABLE feed; DROP TABLE attempts;"
+    "DROP INDEX events_dead; DROP TABLE idempotency; DROP TABLE samples; PRAGMA user_version = 1";
+
+static void a_store_of_the_first_version_is_brought_up_to_date(void **state)
+{
+    struct world *w = *state;
+    char report[4096];
+    live(w);
+    (void)put_one(w);
+    struct store_stats before = stats_of(w);
+    store_close(TAKE(w->store));
+    tamper(w, to_version_1);
+    world_open(w);
+    struct store_stats after = stats_of(w);
+    after.rescued = before.rescued; /* these do not outlive a process */
+    assert_memory_equal(&before, &after, sizeof(before));
+    if (verify(w, report) != 1)
+        fail_msg("%s", report);
+    live(w);
+    if (verify(w, report) != 1)
+        fail_msg("%s", report);
+    struct event_query dead = { .by_state = true, .state = EVENT_DEAD, .limit = 1 };
+    struct event_page page;
+    assert_int_equal(store_events(w->store, &dead, &page, NULL), 0);
+    assert_int_equal(page.n, 1);
+    event_page_release(&page);
+}
+
+#define CARE(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CARE(a_store_that_was_lived_in_is_sound),
+        CARE(whatever_does_not_add_up_is_told),
+        CARE(a_backup_is_a_store_as_it_was),
+        CARE(a_backup_writes_over_nothing_and_leaves_nothing_half_done),
+        CARE(a_store_of_the_first_version_is_brought_up_to_date),
+        cmocka_unit_test(an_engine_without_backup_says_so),
+    };
+    return cmocka_run_group_tests_name("store_care", tests, NULL, NULL);
+}
