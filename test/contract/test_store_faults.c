@@ -332,7 +332,11 @@ static bool end_what_is_held(struct world *w, struct ledger *l, const struct cla
     for (const struct event *e = events; e; e = e->next, n++) {
         steps[n] = (struct step){ .kind = STEP_DELIVERED };
         steps[n].u.delivered =
-            (struct step_delivered){ .key = e->key, .state = EVENT_DELIVERED, .attempted = true };
+            (struct step_delivered){ .key = e->key,
+                                     .state = e->key & 2 << 16 ? EVENT_DEAD : EVENT_DELIVERED,
+                                     .attempted = true,
+                                     .answer = e->key & 1 ? "thanks" : NULL,
+                                     .answer_len = 6 };
     }
     for (size_t i = 0; i < n; i++)
         batch[i] = &steps[i];
@@ -354,6 +358,9 @@ static bool one_turn(struct world *w, struct ledger *l)
                                                    .u.lease = { .max = 8, .lease_ms = 1000 } };
         batch[i] = &steps[i];
     }
+    /* A client that keeps asking until it is answered. */
+    uint8_t key[IDEMPOTENCY_LEN] = { (uint8_t)l->ids_n, (uint8_t)(l->ids_n >> 8) };
+    steps[0].u.put.idempotency_key = steps[0].u.put.body_digest = key;
     if (!apply_stubbornly(w, l, batch, ARRAY_LEN(steps)))
         return false;
     for (size_t i = 0; i < PUTS; i++)
@@ -403,6 +410,11 @@ static int64_t ask(sqlite3 *db, const char *sql)
 static void check_counts(struct world *w)
 {
     struct store_stats s = stats_of(w);
+    struct buf report;
+    buf_init(&report, 1 << 16);
+    if (store_verify(w->store, &report, NULL) != 1)
+        fail_msg("%s", buf_str(&report));
+    buf_release(&report);
     sqlite3 *db;
     assert_int_equal(sqlite3_open_v2(strchr(w->url, ':') + 1, &db, SQLITE_OPEN_READONLY, NULL),
                      SQLITE_OK);
