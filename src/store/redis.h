@@ -134,5 +134,5 @@ int redis_renewer_start(struct redis_store *s, struct err *err);
 void redis_renewer_stop(struct redis_store *s);
 /* Let go of all that this process holds. */
 void redis_let_go(struct redis_store *s);
-int redis_wait(struct store *base, int wake_fd, int timeout_ms);
+unsigned redis_wait(struct store *base, int wake_fd, int timeout_ms);
 #endif

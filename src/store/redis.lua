@@ -633,6 +633,7 @@ local function resend(c, num, run, terminal, e, log)
   fields[2] = write_event(e)
   call('HSET', key(c, 'a:' .. num), unpack(fields))
   add_due(c, c.now, ref)
+  c.work = true
 end
 
 -- number, run, notify of one; or "", "", max and before of dead ones

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -120,33 +121,50 @@ static int subscribe(struct redis_store *s, struct err *err)
     return redis_ask(s->watch, &r, &reply, err);
 }
 
-/* Everything that has been published so far is one piece of news. */
-static int read_news(redisContext *c, struct err *err)
+/* ["smessage", channel, …]: which news it is; 0: the answer to the subscription. */
+static unsigned news_of(const redisReply *r)
 {
-    void *reply = NULL;
-    if (redisBufferRead(c) != REDIS_OK)
-        return err_set(err, ERR_IO, "Redis: %s", c->errstr);
-    while (redisGetReplyFromReader(c, &reply) == REDIS_OK && reply)
-        freeReplyObject(reply);
-    return c->err ? err_set(err, ERR_IO, "Redis: %s", c->errstr) : 0;
+    if (!redis_is_array(r, 3) || !redis_is_text(r->element[0]) ||
+        strcmp(r->element[0]->str, "smessage") != 0 || !redis_is_text(r->element[1]))
+        return 0;
+    return strcmp(r->element[1]->str, REDIS_PREFIX ":work") == 0 ? STORE_NEWS_WORK
+                                                                 : STORE_NEWS_CHANGES;
 }
 
-int redis_wait(struct store *base, int wake_fd, int timeout_ms)
+/* Everything that has been published so far is one piece of news. */
+static unsigned read_news(redisContext *c)
+{
+    unsigned news = 0;
+    void *reply = NULL;
+    if (redisBufferRead(c) != REDIS_OK)
+        return STORE_NEWS_WORK | STORE_NEWS_CHANGES; /* nobody knows what we miss from here on */
+    while (redisGetReplyFromReader(c, &reply) == REDIS_OK && reply) {
+        news |= news_of(reply);
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    return news;
+}
+
+unsigned redis_wait(struct store *base, int wake_fd, int timeout_ms)
 {
     struct redis_store *s = (struct redis_store *)base;
     struct err err;
     if (redis_gone(s->watch)) {
         redis_disconnectp(&s->watch);
         if (subscribe(s, &err) == 0)
-            return 1; /* before it we heard nothing */
+            return STORE_NEWS_WORK | STORE_NEWS_CHANGES; /* before it we heard nothing */
         redis_disconnectp(&s->watch);
     }
-    struct pollfd fds[2] = { { .fd = wake_fd, .events = POLLIN },
-                             { .fd = s->watch ? s->watch->fd : -1, .events = POLLIN } };
-    int n = poll(fds, 2, timeout_ms);
-    if (n <= 0 || !fds[1].revents)
-        return 0;
-    if (read_news(s->watch, &err) < 0)
-        redis_disconnectp(&s->watch);
-    return 1;
+    int64_t end_mono = clock_mono_ms() + timeout_ms;
+    for (int64_t left = timeout_ms; left >= 0; left = end_mono - clock_mono_ms()) {
+        struct pollfd fds[2] = { { .fd = wake_fd, .events = POLLIN },
+                                 { .fd = s->watch ? s->watch->fd : -1, .events = POLLIN } };
+        if (poll(fds, 2, (int)left) <= 0 || !fds[1].revents)
+            return 0;
+        unsigned news = read_news(s->watch);
+        if (news)
+            return news;
+    }
+    return 0;
 }

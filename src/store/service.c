@@ -1,8 +1,11 @@
 #include "store/service.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -40,8 +43,16 @@ struct service {
     bool healthy;
     struct err why; /* while not healthy */
     struct service_watch *watches;
+    unsigned news; /* STORE_NEWS_…, from the listener */
+    bool look;     /* other processes may have done something unheard */
+
+    /* hears of other processes, where the store is shared */
+    pthread_t listener;
+    bool listening;
+    int stop_fd; /* eventfd: readable when the listener shall end; -1: there is none */
 
     /* the store thread's own */
+    bool looking;      /* ask the store, even without steps */
     struct line ready; /* to be applied next, in order */
     struct parking claims, leases;
     bool draining;      /* unparked, as the thread knows it */
@@ -227,9 +238,8 @@ static bool changes_a_state(const struct step *step)
 }
 
 /* Before the answers: once a step is answered it may be gone. */
-static void tell_watches(struct service *s)
+static void tell_watches(struct service *s, bool changed)
 {
-    bool changed = false;
     for (size_t i = 0; i < s->batch_n && !changed; i++)
         changed = changes_a_state(s->batch[i]);
     if (!changed)
@@ -258,7 +268,7 @@ static void batch_durable(struct service *s)
         log_info("store_works_again", LOG_I("waiting", s->ready.n));
         set_health(s, true, NULL);
     }
-    tell_watches(s);
+    tell_watches(s, false);
     update_dry(&s->claims);
     update_dry(&s->leases);
     for (size_t i = s->batch_n; i-- > 0;) { /* backwards: those parked again keep their order */
@@ -401,15 +411,19 @@ static void sleep_locked(struct service *s, int64_t ms)
 }
 
 /* Sleep until there may be something to do; take all that came. */
-static void wait_for_work(struct service *s, struct line *ret_incoming)
+static void wait_for_work(struct service *s, struct line *ret_incoming, unsigned *ret_news)
 {
     int64_t ms = sleep_ms(s);
     (void)pthread_mutex_lock(&s->lock);
-    if (!s->incoming.n && ms != 0 && s->unparked == s->draining &&
+    if (!s->incoming.n && ms != 0 && s->unparked == s->draining && !s->news && !s->look &&
         s->stopping == (s->stop_mono != 0))
         sleep_locked(s, ms);
     *ret_incoming = s->incoming;
     s->incoming = (struct line){ 0 };
+    *ret_news = s->news;
+    s->looking = s->look;
+    s->news = 0;
+    s->look = false;
     s->draining = s->unparked;
     if (s->stopping && !s->stop_mono)
         s->stop_mono = clock_mono_ms() + STOP_MS;
@@ -429,7 +443,7 @@ static void apply_batch(struct service *s)
     struct err err = { 0 };
     int64_t now_ms = clock_wall_ms();
     make_batch(s, now_ms);
-    if (!s->batch_n && !s->pause_ms)
+    if (!s->batch_n && !s->pause_ms && !s->looking)
         return;
     /* After a pause even without steps: the store must be seen to work before it is called healthy,
      * and nobody may send anything before it is. */
@@ -444,8 +458,13 @@ static void *service_run(void *arg)
     struct service *s = arg;
     while (!is_done(s)) {
         struct line incoming;
-        wait_for_work(s, &incoming);
+        unsigned news;
+        wait_for_work(s, &incoming, &news);
         sort_in(s, &incoming);
+        if (s->looking || (news & STORE_NEWS_WORK))
+            s->claims.dry = s->leases.dry = false;
+        if (news & STORE_NEWS_CHANGES)
+            tell_watches(s, true);
         if (s->draining) {
             answer_all(&s->claims.line, STEP_NOTHING);
             answer_all(&s->leases.line, STEP_NOTHING);
@@ -458,6 +477,45 @@ static void *service_run(void *arg)
     return NULL;
 }
 
+/* ---- the listener ---- */
+
+static void wake_locked(struct service *s)
+{
+    if (s->asleep)
+        (void)pthread_cond_signal(&s->wake);
+    s->asleep = false; /* one signal is enough */
+}
+
+/* Passes on what other processes did. News can be missed (a connection was lost, a process died before
+ * it told), so once in a while the store is looked at without any. */
+static void *listener_run(void *arg)
+{
+    struct service *s = arg;
+    bool stopping = false;
+    while (!stopping) {
+        unsigned news = store_wait(s->store, s->stop_fd, LOOK_AGAIN_MS);
+        (void)pthread_mutex_lock(&s->lock);
+        stopping = s->stopping;
+        s->news |= news;
+        s->look |= !news;
+        wake_locked(s);
+        (void)pthread_mutex_unlock(&s->lock);
+    }
+    return NULL;
+}
+
+static int start_listener(struct service *s, struct err *err)
+{
+    s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->stop_fd < 0)
+        return err_errno(err, errno, "eventfd");
+    int rc = pthread_create(&s->listener, NULL, listener_run, s);
+    if (rc != 0)
+        return err_errno(err, rc, "start the store's listener");
+    s->listening = true;
+    return 0;
+}
+
 /* ---- for other threads ---- */
 
 int service_start(struct store *store, struct service **ret_service, struct err *err)
@@ -466,6 +524,7 @@ int service_start(struct store *store, struct service **ret_service, struct err 
     if (!s)
         return err_set(err, ERR_NOMEM, "out of memory");
     s->store = store;
+    s->stop_fd = -1;
     s->healthy = true;
     s->batch_max = BATCH_MAX;
     pthread_condattr_t attr;
@@ -479,15 +538,12 @@ int service_start(struct store *store, struct service **ret_service, struct err 
         free(s);
         return err_errno(err, rc, "store thread");
     }
+    if (store->ops->wait && start_listener(s, err) < 0) {
+        service_stop(s);
+        return -1;
+    }
     *ret_service = s;
     return 0;
-}
-
-static void wake_locked(struct service *s)
-{
-    if (s->asleep)
-        (void)pthread_cond_signal(&s->wake);
-    s->asleep = false; /* one signal is enough */
 }
 
 void service_submit(struct service *service, struct step *first, struct step *last)
@@ -565,7 +621,13 @@ void service_stop(struct service *service)
     service->unparked = service->stopping = true;
     wake_locked(service);
     (void)pthread_mutex_unlock(&service->lock);
+    if (service->listening) {
+        (void)eventfd_write(service->stop_fd, 1);
+        (void)pthread_join(service->listener, NULL);
+    }
     (void)pthread_join(service->thread, NULL);
+    if (service->stop_fd >= 0)
+        (void)close(service->stop_fd);
     (void)pthread_cond_destroy(&service->wake);
     (void)pthread_mutex_destroy(&service->lock);
     free(service);

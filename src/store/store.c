@@ -100,6 +100,11 @@ int store_history(struct store *s, enum ring ring, struct sample *ret_samples, s
                            : unsupported(s, "history", err);
 }
 
+unsigned store_wait(struct store *s, int wake_fd, int timeout_ms)
+{
+    return s->ops->wait(s, wake_fd, timeout_ms);
+}
+
 int store_backup(struct store *s, const char *path, struct err *err)
 {
     return s->ops->backup ? s->ops->backup(s, path, err) : unsupported(s, "backup", err);

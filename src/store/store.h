@@ -53,7 +53,8 @@ struct claim {
     uint64_t number;
     unsigned run;      /* 1, and one more for each retry */
     unsigned attempts; /* how often this run was claimed, this time included */
-    unsigned deaths;   /* how often the process that had it died, or fell silent; see WORKER_MAX_DEATHS */
+    unsigned
+        deaths; /* how often the process that had it died, or fell silent; see WORKER_MAX_DEATHS */
     char id[ASSET_ID_LEN + 1];
     char *path;
     enum url_state url_states[NOTIFY_COUNT];
@@ -339,8 +340,11 @@ struct store_stats {
     uint64_t errors_by_code[FINDING_CODES];  /* ended runs that had the finding */
     uint64_t events_by_state[EVENT_OFF + 1]; /* of events whose asset is not pruned */
     int64_t oldest_queued_ms;                /* wall clock; 0: none is queued */
-    uint64_t rescued; /* claims whose worker died and that others got; may begin at 0 with a process */
+    uint64_t
+        rescued; /* claims whose worker died and that others got; may begin at 0 with a process */
 };
+
+enum { STORE_NEWS_WORK = 1, STORE_NEWS_CHANGES = 2 };
 
 struct store;
 struct store_ops {
@@ -375,9 +379,10 @@ struct store_ops {
      * 1 sound, 0 not, -1 could not tell. */
     int (*backup)(struct store *s, const char *path, struct err *err);
     int (*verify)(struct store *s, struct buf *report, struct err *err);
-    /* NULL where one process owns the store. Sleep until another process may have made work, or told of
-     * changes: 1. 0: timeout_ms is over, or wake_fd is readable. One thread at a time. */
-    int (*wait)(struct store *s, int wake_fd, int timeout_ms);
+    /* NULL where one process owns the store. Sleep until another process has made work or changed an
+     * asset's state: STORE_NEWS_… bits. 0: timeout_ms is over, or wake_fd is readable. One thread at a
+     * time; never blocked by apply(). */
+    unsigned (*wait)(struct store *s, int wake_fd, int timeout_ms);
     void (*close)(struct store *s);
 };
 /* First member of every engine's own struct. */
@@ -387,7 +392,7 @@ struct store {
 
 struct store_config {
     uint64_t max_queued; /* assets that may wait (queued); more is STEP_FULL */
-    int64_t lease_ms;    /* where processes share a store: who is silent for so long has lost what it
+    int64_t lease_ms; /* where processes share a store: who is silent for so long has lost what it
                           * claimed. 0: 30 s */
 };
 
@@ -412,6 +417,7 @@ int store_feed(struct store *s, uint64_t after_seq, unsigned limit, struct feed_
                struct err *err);
 int store_history(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
                   size_t *ret_n, struct err *err);
+unsigned store_wait(struct store *s, int wake_fd, int timeout_ms);
 int store_backup(struct store *s, const char *path, struct err *err);
 int store_verify(struct store *s, struct buf *report, struct err *err);
 #endif
