@@ -12,6 +12,9 @@ enum exit_code {
 };
 
 int cmd_server(int argc, char *argv[]);
+int cmd_api(int argc, char *argv[]);
+int cmd_worker(int argc, char *argv[]);
+int cmd_monitor(int argc, char *argv[]);
 int cmd_check(int argc, char *argv[]);
 int cmd_health(int argc, char *argv[]);
 #endif

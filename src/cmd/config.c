@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "store/redis_url.h"
 #include "webhook/policy.h"
 
 enum kind { TEXT, ADDRESS, STORE, NETWORKS, NUMBER, BYTES, DURATION, SCHEDULE, WORD, SWITCH };
@@ -28,47 +29,59 @@ struct option {
 
 #define FIELD(f) offsetof(struct config, f), sizeof(((struct config *)NULL)->f)
 #define DAY_MS ((uint64_t)24 * 60 * 60 * 1000)
+#define SHARING (COMMAND_API | COMMAND_WORKER | COMMAND_MONITOR)
+#define SERVING (COMMAND_SERVER | SHARING)
 
 static const struct option options[] = {
     { "listen", false, ADDRESS, FIELD(listen), "127.0.0.1:5001", 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_HEALTH, NULL, "address of the HTTP API" },
-    { "monitor-listen", false, ADDRESS, FIELD(monitor_listen), NULL, 0, 0, NULL, COMMAND_SERVER,
-      "port 5555 of the API's host", "address of the monitor page, or none" },
-    { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL, COMMAND_SERVER, NULL,
+      COMMAND_SERVER | COMMAND_API | COMMAND_HEALTH, NULL, "address of the HTTP API" },
+    { "monitor-listen", false, ADDRESS, FIELD(monitor_listen), NULL, 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_MONITOR, "port 5555 of the API's host",
+      "address of the monitor page, or none" },
+    { "health-listen", false, ADDRESS, FIELD(health_listen), "127.0.0.1:5002", 0, 0, NULL,
+      COMMAND_WORKER, NULL, "address of a worker's /healthz, /readyz and /metrics" },
+    { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL, SERVING, NULL,
       "where the queue, the records and the outbox are kept" },
-    { "root", false, TEXT, FIELD(root), ".", 0, 0, NULL, COMMAND_SERVER, ". (the current folder)",
+    { "root", false, TEXT, FIELD(root), ".", 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_MONITOR, ". (the current folder)",
       "local asset paths are resolved beneath it, never above" },
-    { "workers", false, NUMBER, FIELD(workers), NULL, 0, 1024, NULL, COMMAND_SERVER | COMMAND_CHECK,
-      "number of processors", "files that are validated at once; 0 only accepts and delivers" },
-    { "http-threads", false, NUMBER, FIELD(http_threads), "1", 1, 64, NULL, COMMAND_SERVER, NULL,
-      "threads that serve the HTTP API" },
+    { "workers", false, NUMBER, FIELD(workers), NULL, 0, 1024, NULL,
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, "number of processors",
+      "files that are validated at once; 0 only accepts and delivers" },
+    { "http-threads", false, NUMBER, FIELD(http_threads), "1", 1, 64, NULL,
+      COMMAND_SERVER | COMMAND_API, NULL, "threads that serve the HTTP API" },
+    { "lease", false, DURATION, FIELD(lease_ms), "30s", 1000, DAY_MS, NULL, COMMAND_WORKER, NULL,
+      "a worker that is silent for so long has lost its assets to others" },
     { "max-width", false, NUMBER, FIELD(max_width), "1000", 1, 65535, NULL,
-      COMMAND_SERVER | COMMAND_CHECK, NULL, "widest image that passes, pixels" },
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, NULL, "widest image that passes, pixels" },
     { "max-height", false, NUMBER, FIELD(max_height), "1000", 1, 65535, NULL,
-      COMMAND_SERVER | COMMAND_CHECK, NULL, "highest image that passes, pixels" },
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, NULL, "highest image that passes, pixels" },
     { "max-bytes", false, BYTES, FIELD(max_bytes), "32MiB", 1, 128u << 20, NULL,
-      COMMAND_SERVER | COMMAND_CHECK, "32MiB",
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, "32MiB",
       "largest file that passes (KiB, MiB or plain bytes)" },
     { "max-queued", false, NUMBER, FIELD(max_queued), "1000000", 1, (uint64_t)1 << 32, NULL,
-      COMMAND_SERVER, NULL, "assets that may wait; beyond it the API answers 503" },
+      COMMAND_SERVER | COMMAND_API, NULL, "assets that may wait; beyond it the API answers 503" },
     { "retain", false, DURATION, FIELD(retain_ms), "30d", 1000, 36500 * DAY_MS, NULL,
-      COMMAND_SERVER, NULL, "ended assets older than this are pruned (s, min, h, d)" },
+      COMMAND_SERVER | COMMAND_WORKER, NULL,
+      "ended assets older than this are pruned (s, min, h, d)" },
     { "webhook-allow", false, NETWORKS, FIELD(webhook_allow), "public,private,loopback", 0, 0, NULL,
-      COMMAND_SERVER, NULL, "networks that webhooks may reach, CIDRs too, or none" },
-    { "webhook-deny", false, NETWORKS, FIELD(webhook_deny), "", 0, 0, NULL, COMMAND_SERVER,
-      "nothing", "networks or CIDRs that they may not; wins over allow" },
+      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER, NULL,
+      "networks that webhooks may reach, CIDRs too, or none" },
+    { "webhook-deny", false, NETWORKS, FIELD(webhook_deny), "", 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER, "nothing",
+      "networks or CIDRs that they may not; wins over allow" },
     { "webhook-schedule", false, SCHEDULE, FIELD(webhook_delays_ms), NULL, 0, 0, NULL,
-      COMMAND_SERVER, "5s,5min,30min,2h,5h,10h,14h,20h,24h",
+      COMMAND_SERVER | COMMAND_WORKER, "5s,5min,30min,2h,5h,10h,14h,20h,24h",
       "pauses before a webhook's second attempt, its third, …" },
-    { "webhook-secret", true, TEXT, FIELD(webhook_secret), NULL, 0, 0, NULL, COMMAND_SERVER,
-      "none: webhooks are not signed",
+    { "webhook-secret", true, TEXT, FIELD(webhook_secret), NULL, 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_WORKER, "none: webhooks are not signed",
       "whsec_… that webhooks are signed with; two while a key is replaced" },
     { "webhook-secret-file", true, TEXT, FIELD(webhook_secret_file), NULL, 0, 0, NULL,
-      COMMAND_SERVER, "none", "a file that holds the same" },
-    { "log-level", false, WORD, FIELD(log_level), "info", 0, 0, "debug|info|warn|error",
-      COMMAND_SERVER, NULL, "least important lines that are logged" },
-    { "log-format", false, WORD, FIELD(log_format), "logfmt", 0, 0, "logfmt|json", COMMAND_SERVER,
-      NULL, "form of the log lines" },
+      COMMAND_SERVER | COMMAND_WORKER, "none", "a file that holds the same" },
+    { "log-level", false, WORD, FIELD(log_level), "info", 0, 0, "debug|info|warn|error", SERVING,
+      NULL, "least important lines that are logged" },
+    { "log-format", false, WORD, FIELD(log_format), "logfmt", 0, 0, "logfmt|json", SERVING, NULL,
+      "form of the log lines" },
     { "json", false, SWITCH, FIELD(json), "off", 0, 0, NULL, COMMAND_CHECK, NULL,
       "one JSON object a file, in the order given" },
     { "quiet", false, SWITCH, FIELD(quiet), "off", 0, 0, NULL, COMMAND_CHECK, NULL,
@@ -77,8 +90,9 @@ static const struct option options[] = {
       "stop at the first file that does not pass" },
     { "manifest", false, TEXT, FIELD(manifest), NULL, 0, 0, NULL, COMMAND_CHECK, "none",
       "file of JSON lines with a path each (- for stdin): they come back with a verdict" },
-    { "sandbox", true, SWITCH, FIELD(sandbox), "on", 0, 0, NULL, COMMAND_SERVER | COMMAND_CHECK,
-      NULL, "off: images are read without the jail (a warning says so)" },
+    { "sandbox", true, SWITCH, FIELD(sandbox), "on", 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, NULL,
+      "off: images are read without the jail (a warning says so)" },
 };
 
 /* "max-width" → "ASSAY_MAX_WIDTH" */
@@ -152,11 +166,23 @@ static bool is_address(const char *text)
     return port <= 65535 && (bracketed || memchr(text, ':', (size_t)(colon - text)) == NULL);
 }
 
-static const char sqlite_scheme[] = "sqlite:";
+static const char sqlite_scheme[] = "sqlite:", redis_scheme[] = "redis:";
+
+static bool is_redis(const char *text)
+{
+    return strncmp(text, redis_scheme, sizeof(redis_scheme) - 1) == 0;
+}
 
 static bool is_store(const char *text)
 {
     size_t len = sizeof(sqlite_scheme) - 1;
+    if (is_redis(text)) {
+        struct redis_url url;
+        if (redis_url_parse(text + sizeof(redis_scheme) - 1, &url, NULL) < 0)
+            return false;
+        redis_url_release(&url);
+        return true;
+    }
     return strncmp(text, sqlite_scheme, len) == 0 && text[len] != '\0';
 }
 
@@ -197,7 +223,7 @@ static void describe(const struct option *o, struct buf *out)
         (void)buf_adds(out, "host:port, as in 127.0.0.1:5001 or [::1]:5001");
         break;
     case STORE:
-        (void)buf_addf(out, "%sFILE", sqlite_scheme);
+        (void)buf_addf(out, "%sFILE or %s//[:password@]host:port/db", sqlite_scheme, redis_scheme);
         break;
     case NETWORKS:
         (void)buf_adds(out, "public, private, loopback or addresses as in 10.0.0.0/8, joined by "
@@ -290,7 +316,10 @@ static int set_value(struct config *config, const struct option *o, const char *
     struct buf expected;
     buf_init(&expected, 200);
     describe(o, &expected);
-    (void)err_set(err, ERR_INVALID, "%s: '%.60s' is not %s", where, text, buf_str(&expected));
+    char shown[64];
+    (void)err_set(err, ERR_INVALID, "%s: '%.60s' is not %s", where,
+                  o->kind == STORE ? redis_url_shown(text, shown, sizeof(shown)) : text,
+                  buf_str(&expected));
     buf_release(&expected);
     return -1;
 }
@@ -364,8 +393,16 @@ static int parse_flags(struct config *config, enum command command, int argc, ch
 }
 
 /* Defaults that depend on the machine or on other settings, and combinations that cannot be. */
-static int finish(struct config *config, struct err *err)
+static int finish(struct config *config, enum command command, struct err *err)
 {
+    if ((command & SHARING) && !is_redis(config->store))
+        return err_set(
+            err, ERR_INVALID,
+            "--store: only a Redis (redis://host:port/db) can be shared; one process tree "
+            "owns a SQLite store, and assay server is all in one");
+    if (command == COMMAND_MONITOR && config->monitor_listen &&
+        strcmp(config->monitor_listen, "none") == 0)
+        return err_set(err, ERR_INVALID, "--monitor-listen: a monitor has to listen somewhere");
     if (!config->monitor_listen) {
         size_t host_len = (size_t)(strrchr(config->listen, ':') - config->listen);
         if (host_len + sizeof(":5555") > sizeof(config->monitor_listen_default))
@@ -393,7 +430,7 @@ int config_parse(struct config *config, enum command command, int argc, char *ar
     if (parse_environment(config, command, variables, err) < 0)
         return -1;
     int rc = parse_flags(config, command, argc, argv, err);
-    return rc != 0 ? rc : finish(config, err);
+    return rc != 0 ? rc : finish(config, command, err);
 }
 
 void config_help(enum command command, struct buf *out)

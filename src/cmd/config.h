@@ -15,20 +15,25 @@ enum command {
     COMMAND_SERVER = 1 << 0,
     COMMAND_HEALTH = 1 << 1,
     COMMAND_CHECK = 1 << 2,
+    COMMAND_API = 1 << 3,
+    COMMAND_WORKER = 1 << 4,
+    COMMAND_MONITOR = 1 << 5,
 };
 
 struct config {
     const char *listen, *monitor_listen; /* "host:port"; monitor_listen may be "none" */
+    const char *health_listen;           /* of worker */
     const char *store, *root;
+    int64_t lease_ms; /* of worker */
     unsigned workers;
     uint32_t max_width, max_height; /* pixels */
     uint64_t max_bytes, max_queued;
     int64_t retain_ms;
     const char *webhook_allow, *webhook_deny;
-    int64_t webhook_delays_ms[SENDER_MAX_DELAYS]; /* pauses between attempts */
-    unsigned webhook_n_delays;                    /* 0: the default schedule */
+    int64_t webhook_delays_ms[SENDER_MAX_DELAYS];     /* pauses between attempts */
+    unsigned webhook_n_delays;                        /* 0: the default schedule */
     const char *webhook_secret, *webhook_secret_file; /* NULL: none; see secrets.h */
-    unsigned log_level, log_format;               /* enum log_level, enum log_format */
+    unsigned log_level, log_format;                   /* enum log_level, enum log_format */
     bool sandbox;
     unsigned http_threads;
     bool json, quiet, fail_fast; /* of check */

@@ -15,6 +15,10 @@ static const struct {
 } commands[] = {
     { "server", COMMAND_SERVER, cmd_server,
       "everything in one process tree: API, queue, validation, webhooks, monitor page" },
+    { "api", COMMAND_API, cmd_api, "only the API; shares --store redis://… with workers" },
+    { "worker", COMMAND_WORKER, cmd_worker,
+      "only validation and webhooks; as many as you like on one --store redis://…" },
+    { "monitor", COMMAND_MONITOR, cmd_monitor, "only the monitor page, over --store redis://…" },
     { "check", COMMAND_CHECK, cmd_check,
       "validates files, folders (recursive), a list on stdin (-) or a manifest; no server" },
     { "health", COMMAND_HEALTH, cmd_health, "asks the running server whether it is ready" },

@@ -181,7 +181,6 @@ static int enter_store(struct redis_store *s, redisContext *c, struct err *err)
     redis_begin_call(s, &r, "FCALL", "open");
     redis_add_int(&r, REDIS_VERSION);
     redis_adds(&r, text);
-    redis_add_int(&r, s->lease_ms);
     if (redis_call(s, c, &r, &reply, err) < 0)
         return -1;
     if (!redis_is_array(reply, 3) || !redis_is_text(reply->element[1]))

@@ -377,9 +377,23 @@ local function take_queued(c, out, max)
   end
 end
 
+-- The longest lease that a running process asks for holds for all, so that nobody is robbed who renews in
+-- time by his own.
+local function declare_lease(c, me, lease)
+  local now, leases = tonumber(call('TIME')[1]), key(c, 'leases')
+  call('ZREMRANGEBYSCORE', leases, '-inf', now)
+  call('ZADD', leases, now + 60 + 2 * math.ceil(tonumber(lease) / 1000), me .. ' ' .. lease)
+  local longest = 0
+  for _, member in ipairs(call('ZRANGE', leases, 0, -1)) do
+    longest = math.max(longest, tonumber(match(member, ' (%d+)$')))
+  end
+  call('HSET', key(c, 'meta'), 'lease', longest)
+end
+
 -- Assets of processes that have not renewed their leases for so long: they may be claimed at once.
-local function rescue(c)
+local function rescue(c, own_lease)
   flush_acks(c)
+  declare_lease(c, c.me, own_lease)
   local lease = call('HGET', key(c, 'meta'), 'lease')
   for letter, stream in pairs(STREAMS) do
     local cursor = '0-0'
@@ -403,10 +417,10 @@ local function rescue(c)
   end
 end
 
--- max, whether to look for the dead
-function steps.C(c, max, look)
-  if look == '1' then
-    rescue(c)
+-- max, and the process's lease when it is time to look for the dead, else 0
+function steps.C(c, max, lease)
+  if lease ~= '0' then
+    rescue(c, lease)
   end
   local share = 1 + floor((c.queued + c.delayed) / SHARE)
   max = math.min(tonumber(max), share)
@@ -790,20 +804,7 @@ end
 
 -- ---- what is no step ----
 
--- The longest lease that a running process asks for holds for all, so that nobody is robbed who renews in
--- time by his own.
-local function declare_lease(c, me, lease)
-  local now, leases = tonumber(call('TIME')[1]), key(c, 'leases')
-  call('ZREMRANGEBYSCORE', leases, '-inf', now)
-  call('ZADD', leases, now + 60 + 2 * math.ceil(tonumber(lease) / 1000), me .. ' ' .. lease)
-  local longest = 0
-  for _, member in ipairs(call('ZRANGE', leases, 0, -1)) do
-    longest = math.max(longest, tonumber(match(member, ' (%d+)$')))
-  end
-  call('HSET', key(c, 'meta'), 'lease', longest)
-end
-
--- ARGV: version of the data, random key, lease. Makes the store if there is none. Answers version, key,
+-- ARGV: version of the data, random key. Makes the store if there is none. Answers version, key,
 -- number of the caller's process.
 local function open(keys, args)
   local c = { prefix = keys[1] .. ':' }
@@ -828,15 +829,16 @@ local function open(keys, args)
     end
   end
   local me = call('HINCRBY', meta, 'process', 1)
-  declare_lease(c, fmt('%.0f', me), args[3])
   return { call('HGET', meta, 'version'), call('HGET', meta, 'key'), me }
 end
 
--- ARGV: number of the process, lease, then REFs. Says that it lives and still has these.
+-- ARGV: number of the process, its lease (0: it claims nothing), then REFs. Says that it lives and still has these.
 local function renew(keys, args)
   local c = { prefix = keys[1] .. ':' }
   local me, lease, ids = args[1], args[2], { q = {}, a = {} }
-  declare_lease(c, me, lease)
+  if lease ~= '0' then
+    declare_lease(c, me, lease)
+  end
   local lost = 0
   for i = 3, #args do
     local num, run = read_ref(args[i])

@@ -29,6 +29,14 @@ static void add_held(struct redis_store *s, struct redis_request *r, const struc
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+static bool ever_claimed(struct redis_store *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool claimed = s->claims.cap > 0;
+    (void)pthread_mutex_unlock(&s->lock);
+    return claimed;
+}
+
 static int renew(struct redis_store *s, redisContext **c, struct redis_request *r, struct err *err)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
@@ -39,7 +47,7 @@ static int renew(struct redis_store *s, redisContext **c, struct redis_request *
     }
     redis_begin_call(s, r, "FCALL", "renew");
     redis_adds(r, s->process);
-    redis_add_int(r, s->lease_ms);
+    redis_add_int(r, ever_claimed(s) ? s->lease_ms : 0);
     add_held(s, r, &s->claims);
     return redis_call(s, *c, r, &reply, err);
 }

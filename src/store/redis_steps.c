@@ -253,7 +253,7 @@ bool redis_step_encode(struct redis_store *s, struct step *step, int64_t now_ms)
     case STEP_CLAIM:
         redis_adds(r, "C");
         redis_add_int(r, step->u.claim.max);
-        redis_adds(r, looks(s) ? "1" : "0");
+        redis_add_int(r, looks(s) ? s->lease_ms : 0);
         return true;
     case STEP_FINISH:
         return encode_finish(r, step);

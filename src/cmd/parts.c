@@ -1,0 +1,356 @@
+/* parts: see parts.h. Started in the order of what needs what: the jailed children first, while there is no
+ * thread yet. Drained in the order of an asset's life: accept nothing, validate nothing, send nothing,
+ * store. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "cmd/commands.h"
+#include "cmd/config.h"
+#include "cmd/parts.h"
+#include "cmd/secrets.h"
+#include "monitor/monitor.h"
+#include "store/redis_url.h"
+#include "webhook/sender.h"
+#include "worker/worker.h"
+
+enum {
+    DRAIN_MS = 25 * 1000,      /* the whole drain; then the process ends as it is */
+    HTTP_DRAIN_MS = 5 * 1000,  /* for answers that are under way */
+    SEND_DRAIN_MS = 11 * 1000, /* for transfers under way: a little more than one may take */
+    HOUSEKEEPING_MS = 60 * 1000,
+    PRUNE_BATCH = 500,
+    MAX_CONNECTIONS = 1024, /* of each listener */
+    OTHER_FILES = 640, /* the store's, the workers', 256 webhooks under way, clients to turn away */
+    ENOUGH_FILES = OTHER_FILES + 2 * MAX_CONNECTIONS,
+};
+
+extern char **environ;
+
+struct server {
+    struct config config;
+    unsigned parts; /* enum part */
+    struct pool *pool;
+    struct asset_root *root;
+    struct policy *policy;
+    struct signer *signer;
+    struct store *store;
+    struct service *service;
+    struct sender *sender;
+    struct workers *workers;
+    struct api api, health; /* health: of a process that has no API */
+    struct monitor monitor;
+    struct http_server *api_server, *monitor_server, *health_server;
+};
+
+/* Names that a listener on loopback answers to; others are a page of some site that was rebound. */
+static const char *const loopback_hosts[] = { "localhost", "127.0.0.1", "[::1]",
+                                              "host.docker.internal", NULL };
+
+static bool is_loopback(const char *listen)
+{
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
+           strncmp(listen, "localhost:", 10) == 0;
+}
+
+/* How many connections a listener may have, so that idle ones never take the descriptors that assets
+ * in work need. The usual soft limit of 1024 files is raised first, as far as one may. */
+static unsigned connections_allowed(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return MAX_CONNECTIONS / 2;
+    if (files.rlim_cur < ENOUGH_FILES && files.rlim_cur < files.rlim_max) {
+        rlim_t before = files.rlim_cur;
+        files.rlim_cur = files.rlim_max < ENOUGH_FILES ? files.rlim_max : ENOUGH_FILES;
+        if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+            files.rlim_cur = before;
+    }
+    if (files.rlim_cur >= ENOUGH_FILES)
+        return MAX_CONNECTIONS;
+    return files.rlim_cur > OTHER_FILES + 64 ? (unsigned)(files.rlim_cur - OTHER_FILES) / 2 : 32;
+}
+
+static int start_http(const char *listen, unsigned threads, const struct http_app *ops, void *app,
+                      struct http_server **ret, struct err *err)
+{
+    struct http_config http = { .listen = listen,
+                                .threads = threads,
+                                .max_connections = connections_allowed(),
+                                .hosts = is_loopback(listen) ? loopback_hosts : NULL };
+    if (http_start(&http, ops, app, ret, err) < 0)
+        return err_add(err, "listen on %s", listen);
+    return 0;
+}
+
+/* What has to exist before the first thread does. */
+static int start_jail(struct server *s, struct err *err)
+{
+    struct pool_config pool = { .validator = &validator_image,
+                                .limits = { .max_width = s->config.max_width,
+                                            .max_height = s->config.max_height,
+                                            .max_bytes = s->config.max_bytes },
+                                .slots = s->config.workers ? s->config.workers : 1,
+                                .sandbox = s->config.sandbox,
+                                .digest = true };
+    return pool_new(&pool, &s->pool, err);
+}
+
+static int open_store(struct server *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    struct store_config store = { .max_queued = c->max_queued, .lease_ms = c->lease_ms };
+    char shown[300];
+    if (store_open(c->store, &store, &s->store, err) < 0)
+        return err_add(err, "--store %s", redis_url_shown(c->store, shown, sizeof(shown)));
+    return service_start(s->store, &s->service, err);
+}
+
+static int start_sender(struct server *s, struct err *err)
+{
+    struct sender_config sender = { .n_delays = s->config.webhook_n_delays, .signer = s->signer };
+    memcpy(sender.delays_ms, s->config.webhook_delays_ms, sizeof(sender.delays_ms));
+    return sender_start(s->service, s->policy, &sender, &s->sender, err);
+}
+
+static int start_workers(struct server *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    struct workers_config workers = { .count = c->workers,
+                                      .service = s->service,
+                                      .pool = s->pool,
+                                      .root = s->root,
+                                      .limits = { .max_width = c->max_width,
+                                                  .max_height = c->max_height,
+                                                  .max_bytes = c->max_bytes } };
+    return workers_start(&workers, &s->workers, err);
+}
+
+static int start_api(struct server *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    struct api api = { .store = s->store,
+                       .service = s->service,
+                       .policy = s->policy,
+                       .sandbox = c->sandbox,
+                       .sandbox_layers = s->pool ? pool_layers(s->pool) : "",
+                       .max_queued = c->max_queued,
+                       .workers = s->workers,
+                       .sender = s->sender,
+                       .pool = s->pool };
+    s->api = s->health = api;
+    s->health.health_only = true;
+    if ((s->parts & PART_API) &&
+        start_http(c->listen, c->http_threads, &api_http, &s->api, &s->api_server, err) < 0)
+        return -1;
+    if ((s->parts & PART_HEALTH) &&
+        start_http(c->health_listen, 1, &api_http, &s->health, &s->health_server, err) < 0)
+        return -1;
+    return 0;
+}
+
+static int start_monitor(struct server *s, struct err *err)
+{
+    s->monitor = (struct monitor){ .store = s->store };
+    if (strcmp(s->config.monitor_listen, "none") == 0)
+        return 0;
+    return start_http(s->config.monitor_listen, 1, &monitor_http, &s->monitor, &s->monitor_server,
+                      err);
+}
+
+static int start(struct server *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    if ((s->parts & PART_WORKERS) && start_jail(s, err) < 0)
+        return err_add(err, "start the jailed children");
+    if ((s->parts & PART_SENDER) && secret_signer(c, &s->signer, err) < 0)
+        return -1;
+    secrets_forget(&s->config, environ);
+    if ((s->parts & PART_WORKERS) && asset_root_open(c->root, &s->root, err) < 0)
+        return err_add(err, "--root %s", c->root);
+    if ((s->parts & (PART_API | PART_SENDER)) &&
+        policy_new(c->webhook_allow, c->webhook_deny, &s->policy, err) < 0)
+        return err_add(err, "--webhook-allow, --webhook-deny");
+    if (open_store(s, err) < 0)
+        return -1;
+    if ((s->parts & PART_SENDER) && start_sender(s, err) < 0)
+        return -1;
+    if ((s->parts & PART_WORKERS) && start_workers(s, err) < 0)
+        return -1;
+    if ((s->parts & PART_MONITOR) && start_monitor(s, err) < 0)
+        return -1;
+    return start_api(s, err);
+}
+
+/* Also of a server that is only half started. */
+static void stop(struct server *s)
+{
+    if (s->api_server)
+        http_drain(s->api_server);
+    if (s->monitor_server)
+        http_drain(s->monitor_server);
+    if (s->health_server)
+        http_drain(s->health_server);
+    if (s->api_server) /* before the workers: an answer may wait for its commit */
+        http_stop(s->api_server, HTTP_DRAIN_MS);
+    if (s->monitor_server)
+        http_stop(s->monitor_server, 1000);
+    if (s->health_server)
+        http_stop(s->health_server, 1000);
+    if (s->workers)
+        workers_drain(s->workers);
+    if (s->sender)
+        sender_drain(s->sender, SEND_DRAIN_MS);
+    if (s->service)
+        service_unpark(s->service);
+    workers_stop(s->workers);
+    if (s->sender)
+        sender_stop(s->sender);
+    signer_free(s->signer);
+    service_stop(s->service);
+    if (s->store)
+        store_close(s->store);
+    if (s->policy)
+        policy_free(s->policy);
+    if (s->root)
+        asset_root_close(s->root);
+    if (s->pool)
+        pool_free(s->pool);
+}
+
+static void prune(struct server *s)
+{
+    uint64_t pruned = 0;
+    struct step step;
+    do {
+        step = (struct step){ .kind = STEP_PRUNE };
+        step.u.prune = (struct step_prune){ .before_ms = clock_wall_ms() - s->config.retain_ms,
+                                            .max = PRUNE_BATCH };
+        service_call(s->service, &step);
+        if (step.result == STEP_DONE)
+            pruned += step.u.prune.ret_count;
+    } while (step.result == STEP_DONE);
+    if (pruned)
+        log_info("pruned", LOG_I("assets", pruned));
+}
+
+/* Our only child is the zygote, without which no file can be judged any more. */
+static bool is_zygote_death(const struct signalfd_siginfo *info)
+{
+    return info->ssi_signo == SIGCHLD && info->ssi_code != CLD_STOPPED &&
+           info->ssi_code != CLD_CONTINUED;
+}
+
+/* Until SIGTERM or SIGINT: EXIT_OK; or until it makes no sense to go on: EXIT_FAULT. */
+static int run(struct server *s, int signal_fd)
+{
+    int64_t housekeeping_ms = clock_mono_ms();
+    for (;;) {
+        int64_t wait_ms = housekeeping_ms - clock_mono_ms();
+        struct pollfd p = { .fd = signal_fd, .events = POLLIN };
+        if (poll(&p, 1, wait_ms > 0 ? (int)wait_ms : 0) > 0) {
+            struct signalfd_siginfo info;
+            if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+                continue;
+            if (is_zygote_death(&info)) {
+                log_error("drain", LOG_S("why", "the zygote of the jailed children has died; after "
+                                                "a new start all goes on"));
+                return EXIT_FAULT;
+            }
+            if (info.ssi_signo != SIGCHLD) {
+                log_info("drain", LOG_S("signal", strsignal((int)info.ssi_signo)));
+                return EXIT_OK;
+            }
+        }
+        if (clock_mono_ms() >= housekeeping_ms) {
+            if (s->parts & PART_WORKERS)
+                prune(s);
+            housekeeping_ms = clock_mono_ms() + HOUSEKEEPING_MS;
+        }
+    }
+}
+
+static void drain_took_too_long(int signal)
+{
+    (void)signal;
+    static const char line[] = "level=error event=drain_timeout why=\"25 s are over\"\n";
+    (void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+    _exit(EXIT_FAULT);
+}
+
+/* From here on a second signal ends the process at once, and so does the end of the time for it. What
+ * is not stored then is done again after the next start. */
+static void bound_drain(const sigset_t *stopping)
+{
+    (void)signal(SIGALRM, drain_took_too_long);
+    (void)alarm(DRAIN_MS / 1000);
+    (void)pthread_sigmask(SIG_UNBLOCK, stopping, NULL);
+}
+
+static void say_ready(const struct server *s)
+{
+    const struct config *c = &s->config;
+    char store[300];
+    const char *listen = s->parts & PART_API      ? c->listen
+                         : s->parts & PART_HEALTH ? c->health_listen
+                                                  : "none";
+    const struct http_server *http = s->api_server ? s->api_server : s->health_server;
+    log_info("ready", LOG_S("version", ASSAY_VERSION), LOG_S("listen", listen),
+             LOG_I("port", http ? http_port(http) : 0),
+             LOG_S("monitor", s->parts & PART_MONITOR ? c->monitor_listen : "none"),
+             LOG_S("store", redis_url_shown(c->store, store, sizeof(store))),
+             LOG_S("root", c->root), LOG_I("workers", s->workers ? c->workers : 0),
+             LOG_S("sandbox", s->pool ? pool_layers(s->pool) : "none"));
+    if (s->pool && !c->sandbox)
+        log_warn("sandbox_off",
+                 LOG_S("why", "ASSAY_SANDBOX=off: hostile images are read without it"));
+    if (s->api_server && !is_loopback(c->listen))
+        log_warn("open_to_network", LOG_S("listen", c->listen),
+                 LOG_S("why", "anyone who reaches this port can post; no API key is set"));
+}
+
+int parts_main(const char *name, enum command command, unsigned parts, int argc, char *argv[])
+{
+    struct server s = { .parts = parts };
+    struct err err = { 0 };
+    if (config_parse(&s.config, command, argc, argv, environ, &err) != 0 ||
+        secret_signer(&s.config, &s.signer, &err) < 0) {
+        (void)fprintf(stderr, "assay %s: %s\n", name, err.msg);
+        return EXIT_USAGE;
+    }
+    signer_free(
+        TAKE(s.signer)); /* so that the jailed children have no copy: start() makes it again */
+    log_setup(s.config.log_level, s.config.log_format);
+
+    sigset_t stopping;
+    (void)sigemptyset(&stopping);
+    (void)sigaddset(&stopping, SIGTERM);
+    (void)sigaddset(&stopping, SIGINT);
+    sigset_t watched = stopping;
+    (void)sigaddset(&watched, SIGCHLD);
+    (void)pthread_sigmask(SIG_BLOCK, &watched, NULL); /* every thread inherits it */
+    (void)signal(SIGPIPE, SIG_IGN);
+    CLEANUP(closep) int signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0 || start(&s, &err) < 0) {
+        (void)fprintf(stderr, "assay %s: %s\n", name, signal_fd < 0 ? strerror(errno) : err.msg);
+        stop(&s);
+        return EXIT_NO_START;
+    }
+    say_ready(&s);
+    int code = run(&s, signal_fd);
+    bound_drain(&stopping);
+    stop(&s);
+    log_info("stopped", LOG_S("why", code == EXIT_OK ? "drained" : "fault"));
+    return code;
+}
