@@ -72,6 +72,12 @@ static void *sure(void *p)
     return p;
 }
 
+/* Room for one more behind n: the array doubles whenever n is a power of two. */
+static void *grown(void *array, size_t n, size_t size)
+{
+    return n & (n - 1) ? array : sure(reallocarray(array, n ? 2 * n : 1, size));
+}
+
 static char *copy(const char *text)
 {
     return text ? sure(strdup(text)) : NULL;
@@ -105,7 +111,7 @@ static uint64_t key_of(uint64_t number, unsigned run, bool terminal)
 static void add_to_feed(struct memory_store *s, const struct memory_asset *a)
 {
     struct memory_disk *d = s->disk;
-    d->feed = sure(reallocarray(d->feed, d->feed_n + 1, sizeof(*d->feed)));
+    d->feed = grown(d->feed, d->feed_n, sizeof(*d->feed));
     struct feed_entry *entry = &d->feed[d->feed_n++];
     *entry = (struct feed_entry){
         .seq = d->feed_n,
@@ -128,7 +134,7 @@ static void add_event(struct memory_store *s, uint64_t key, enum notify notify,
                       enum event_state state, const char *errors)
 {
     struct memory_disk *d = s->disk;
-    d->events = sure(reallocarray(d->events, d->events_n + 1, sizeof(*d->events)));
+    d->events = grown(d->events, d->events_n, sizeof(*d->events));
     d->events[d->events_n++] = (struct memory_event){
         .key = key,
         .notify = notify,
@@ -152,7 +158,7 @@ static const struct memory_key *find_key(struct memory_store *s, const uint8_t *
 static void add_key(struct memory_store *s, const struct step_put *put)
 {
     struct memory_disk *d = s->disk;
-    d->keys = sure(reallocarray(d->keys, d->keys_n + 1, sizeof(*d->keys)));
+    d->keys = grown(d->keys, d->keys_n, sizeof(*d->keys));
     struct memory_key *k = &d->keys[d->keys_n++];
     memcpy(k->key, put->idempotency_key, IDEMPOTENCY_LEN);
     memcpy(k->digest, put->body_digest, IDEMPOTENCY_LEN);
@@ -171,7 +177,7 @@ static enum step_result do_put(struct memory_store *s, struct step_put *put)
         return put->ret_repeated ? STEP_DONE : STEP_CONFLICT;
     if (d->stats.by_state[ASSET_QUEUED] >= s->max_queued)
         return STEP_FULL;
-    d->assets = sure(reallocarray(d->assets, d->assets_n + 1, sizeof(*d->assets)));
+    d->assets = grown(d->assets, d->assets_n, sizeof(*d->assets));
     struct memory_asset *a = &d->assets[d->assets_n++];
     *a = (struct memory_asset){
         .run = 1,
@@ -894,11 +900,13 @@ static void void_leases(struct memory_disk *d)
 {
     for (size_t i = 0; i < d->events_n; i++)
         d->events[i].leased = false;
+    d->stats.rescued = 0;
     for (size_t i = 0; i < d->assets_n; i++) {
         struct memory_asset *a = &d->assets[i];
         if (!a->pruned && a->state == ASSET_STARTED && !a->given_back) {
             a->given_back = true;
             a->not_before_ms = 0;
+            d->stats.rescued++;
         }
     }
     uint64_t base = d->tickets;
