@@ -1,5 +1,4 @@
 /* The sender under load, at its limits, at its end, and over a SQLite store. */
-#include "support/emulated.h"
 #include "test_sender_rig.h"
 
 #include <sched.h>
@@ -74,8 +73,6 @@ static void a_receiver_that_never_answers_delays_no_other(void **state)
 static void without_descriptors_events_are_given_back_untried(void **state)
 {
     (void)state;
-    if (emulated())
-        skip();
     struct rig rig;
     struct rlimit old;
     rig_up(&rig, "loopback", false);
@@ -85,10 +82,8 @@ static void without_descriptors_events_are_given_back_untried(void **state)
     assert_int_equal(mailbox_init(&box, NULL), 0);
     (void)add(&rig, "127.0.0.1", "/200");
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    int lowest_free = dup(STDERR_FILENO);
-    assert_true(lowest_free >= 0);
-    (void)close(lowest_free);
-    const struct rlimit full = { .rlim_cur = (rlim_t)lowest_free, .rlim_max = old.rlim_max };
+    /* No new descriptor, whatever the other threads open and close meanwhile; a poll() of three works. */
+    const struct rlimit full = { .rlim_cur = STDERR_FILENO + 1, .rlim_max = old.rlim_max };
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &full), 0);
     service_submit(rig.service, &step, &step);
     wait_results(&rig, 1);
