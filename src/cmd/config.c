@@ -40,7 +40,8 @@ static const struct option options[] = {
       "address of the monitor page, or none" },
     { "health-listen", false, ADDRESS, FIELD(health_listen), "127.0.0.1:5002", 0, 0, NULL,
       COMMAND_WORKER, NULL, "address of a worker's /healthz, /readyz and /metrics" },
-    { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL, SERVING, NULL,
+    { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL,
+      SERVING | COMMAND_BACKUP | COMMAND_VERIFY, NULL,
       "where the queue, the records and the outbox are kept" },
     { "root", false, TEXT, FIELD(root), ".", 0, 0, NULL,
       COMMAND_SERVER | COMMAND_WORKER | COMMAND_MONITOR, ". (the current folder)",
@@ -50,6 +51,9 @@ static const struct option options[] = {
       "files that are validated at once; 0 only accepts and delivers" },
     { "http-threads", false, NUMBER, FIELD(http_threads), "1", 1, 64, NULL,
       COMMAND_SERVER | COMMAND_API, NULL, "threads that serve the HTTP API" },
+    { "max-connections", false, NUMBER, FIELD(max_connections), "1024", 16, 100000, NULL,
+      COMMAND_SERVER | COMMAND_API, NULL,
+      "clients of the HTTP API at once; files that may be open bound it too" },
     { "lease", false, DURATION, FIELD(lease_ms), "30s", 1000, DAY_MS, NULL, COMMAND_WORKER, NULL,
       "a worker that is silent for so long has lost its assets to others" },
     { "max-width", false, NUMBER, FIELD(max_width), "1000", 1, 65535, NULL,
@@ -78,6 +82,10 @@ static const struct option options[] = {
       "whsec_… that webhooks are signed with; two while a key is replaced" },
     { "webhook-secret-file", true, TEXT, FIELD(webhook_secret_file), NULL, 0, 0, NULL,
       COMMAND_SERVER | COMMAND_WORKER, "none", "a file that holds the same" },
+    { "api-key", true, TEXT, FIELD(api_key), NULL, 0, 0, NULL, SERVING, "none: no key is asked for",
+      "key, or name:key, that requests must carry; several are lines" },
+    { "api-key-file", true, TEXT, FIELD(api_key_file), NULL, 0, 0, NULL, SERVING, "none",
+      "a file that holds the same" },
     { "log-level", false, WORD, FIELD(log_level), "info", 0, 0, "debug|info|warn|error", SERVING,
       NULL, "least important lines that are logged" },
     { "log-format", false, WORD, FIELD(log_format), "logfmt", 0, 0, "logfmt|json", SERVING, NULL,
@@ -370,7 +378,7 @@ static int parse_flags(struct config *config, enum command command, int argc, ch
         if (only_arguments && strcmp(argv[i], "--") == 0)
             continue;
         if (only_arguments || strncmp(argv[i], "--", 2) != 0) {
-            if (command != COMMAND_CHECK)
+            if (command != COMMAND_CHECK && command != COMMAND_BACKUP)
                 return err_set(err, ERR_INVALID, "'%.60s': only flags are expected here", argv[i]);
             argv[config->n_arguments++] = argv[i];
             continue;
@@ -444,5 +452,132 @@ void config_help(enum command command, struct buf *out)
         (void)buf_addf(out, "  %s%-18s %s\n  %20s %s, default: %s\n",
                        o->environment_only ? "  " : "--", o->environment_only ? "" : o->name,
                        o->help, "", variable, o->shown_default ? o->shown_default : o->fallback);
+    }
+}
+
+/* ---- shown --------------------------------------------------------------------------------- */
+
+static bool is_secret(const struct option *o)
+{
+    return strcmp(o->name, "api-key") == 0 || strcmp(o->name, "webhook-secret") == 0;
+}
+
+static void show_schedule(const struct config *config, struct buf *out)
+{
+    if (config->webhook_n_delays == 0)
+        (void)buf_adds(out, "5s,5min,30min,2h,5h,10h,14h,20h,24h");
+    for (unsigned i = 0; i < config->webhook_n_delays; i++)
+        (void)buf_addf(out, "%s%lldms", i > 0 ? "," : "", (long long)config->webhook_delays_ms[i]);
+}
+
+/* The word at index of "a|b|c". */
+static void show_word(const char *words, unsigned index, struct buf *out)
+{
+    for (; index > 0; index--)
+        words += strcspn(words, "|") + 1;
+    (void)buf_add(out, words, strcspn(words, "|"));
+}
+
+static void show_value(const struct config *config, const struct option *o, struct buf *out)
+{
+    const void *field = (const char *)config + o->offset;
+    uint64_t amount = 0;
+    unsigned word;
+    switch (o->kind) {
+    case TEXT:
+    case ADDRESS:
+    case NETWORKS:
+        (void)buf_adds(out, *(const char *const *)field ? *(const char *const *)field : "");
+        break;
+    case STORE: {
+        char shown[300];
+        (void)buf_adds(out, redis_url_shown(config->store, shown, sizeof(shown)));
+        break;
+    }
+    case NUMBER:
+    case BYTES:
+    case DURATION:
+        memcpy(&amount, field, o->size); /* little-endian: the smaller field is the lower half */
+        (void)buf_addf(out, "%llu%s", (unsigned long long)amount, o->kind == DURATION ? "ms" : "");
+        break;
+    case SCHEDULE:
+        show_schedule(config, out);
+        break;
+    case WORD:
+        memcpy(&word, field, sizeof(word));
+        show_word(o->words, word, out);
+        break;
+    case SWITCH:
+        (void)buf_adds(out, *(const bool *)field ? "on" : "off");
+        break;
+    }
+}
+
+void config_show(const struct config *config, enum command command, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        const struct option *o = &options[i];
+        char variable[64];
+        if (!(o->commands & command) || is_secret(o))
+            continue;
+        variable_name(o->name, variable);
+        (void)buf_addf(out, "%s=", variable);
+        show_value(config, o, out);
+        (void)buf_adds(out, "\n");
+    }
+}
+
+/* Those of the commands that serve; check's own are in its help. */
+static const char *default_of(const struct option *o)
+{
+    return o->shown_default ? o->shown_default : o->fallback;
+}
+
+void config_table(struct buf *out)
+{
+    (void)buf_adds(out, "| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n");
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        const struct option *o = &options[i];
+        char variable[64];
+        if (!(o->commands & SERVING))
+            continue;
+        variable_name(o->name, variable);
+        if (o->environment_only)
+            (void)buf_addf(out, "| | `%s` | %s | %s |\n", variable, default_of(o), o->help);
+        else
+            (void)buf_addf(out, "| `--%s` | `%s` | %s | %s |\n", o->name, variable, default_of(o),
+                           o->help);
+    }
+}
+
+/* Hyphens are escaped, so that they can be copied from the page. */
+static void add_roff(struct buf *out, const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        (void)buf_adds(out, "\\&");
+    for (; *text; text++) {
+        if (*text == '-' || *text == '\\')
+            (void)buf_adds(out, "\\");
+        (void)buf_add(out, text, 1);
+    }
+}
+
+void config_man(struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        const struct option *o = &options[i];
+        char variable[64];
+        variable_name(o->name, variable);
+        (void)buf_adds(out, ".TP\n.B ");
+        if (!o->environment_only) {
+            (void)buf_adds(out, "\\-\\-");
+            add_roff(out, o->name);
+            (void)buf_adds(out, ", ");
+        }
+        (void)buf_addf(out, "%s\n", variable);
+        add_roff(out, o->help);
+        (void)buf_adds(out, "\nDefault: ");
+        add_roff(out, default_of(o));
+        (void)buf_adds(out, "\n");
     }
 }

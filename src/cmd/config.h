@@ -18,6 +18,8 @@ enum command {
     COMMAND_API = 1 << 3,
     COMMAND_WORKER = 1 << 4,
     COMMAND_MONITOR = 1 << 5,
+    COMMAND_BACKUP = 1 << 6,
+    COMMAND_VERIFY = 1 << 7,
 };
 
 struct config {
@@ -35,10 +37,11 @@ struct config {
     const char *webhook_secret, *webhook_secret_file; /* NULL: none; see secrets.h */
     unsigned log_level, log_format;                   /* enum log_level, enum log_format */
     bool sandbox;
-    unsigned http_threads;
+    const char *api_key, *api_key_file; /* likewise */
+    unsigned http_threads, max_connections;
     bool json, quiet, fail_fast; /* of check */
     const char *manifest;        /* of check: a file, "-", or NULL */
-    char **arguments;            /* what is no flag, in order; only check takes some */
+    char **arguments;            /* what is no flag, in order; only check and backup take some */
     int n_arguments;
     char monitor_listen_default[300];
 };
@@ -50,4 +53,9 @@ int config_parse(struct config *config, enum command command, int argc, char *ar
                  char *const environ[], struct err *err);
 /* The options of command, one a line or two: name, environment variable, default, meaning. */
 void config_help(enum command command, struct buf *out);
+/* Every setting of command as VARIABLE=value, in the order of the table; secrets are left out. */
+void config_show(const struct config *config, enum command command, struct buf *out);
+/* The options as a table in Markdown (README.md), or as a list for a man page (roff). */
+void config_table(struct buf *out);
+void config_man(struct buf *out);
 #endif

@@ -21,6 +21,12 @@ static const struct {
     { "monitor", COMMAND_MONITOR, cmd_monitor, "only the monitor page, over --store redis://…" },
     { "check", COMMAND_CHECK, cmd_check,
       "validates files, folders (recursive), a list on stdin (-) or a manifest; no server" },
+    { "check-config", COMMAND_SERVER, cmd_check_config,
+      "reads all settings as server would, prints them without secrets, and opens nothing" },
+    { "backup", COMMAND_BACKUP, cmd_backup,
+      "copies a SQLite store to a new file while it is in use" },
+    { "verify-store", COMMAND_VERIFY, cmd_verify_store,
+      "counts a SQLite store anew and proves that all of it adds up" },
     { "health", COMMAND_HEALTH, cmd_health, "asks the running server whether it is ready" },
 };
 
@@ -35,8 +41,11 @@ static int help(const char *name)
         (void)printf(
             "assay %s [options]%s: %s\n\nOptions, each with its environment variable (flags "
             "win):\n%s",
-            name, commands[i].run == cmd_check ? " PATH…" : "", commands[i].does,
-            buf_str(&options));
+            name,
+            commands[i].run == cmd_check    ? " PATH…"
+            : commands[i].run == cmd_backup ? " FILE"
+                                            : "",
+            commands[i].does, buf_str(&options));
         buf_release(&options);
         return EXIT_OK;
     }

@@ -18,6 +18,7 @@
 #include "base/version.h"
 #include "cmd/commands.h"
 #include "cmd/config.h"
+#include "cmd/notify.h"
 #include "cmd/parts.h"
 #include "cmd/secrets.h"
 #include "monitor/monitor.h"
@@ -31,9 +32,8 @@ enum {
     SEND_DRAIN_MS = 11 * 1000, /* for transfers under way: a little more than one may take */
     HOUSEKEEPING_MS = 60 * 1000,
     PRUNE_BATCH = 500,
-    MAX_CONNECTIONS = 1024, /* of each listener */
+    MAX_CONNECTIONS = 1024, /* of a listener that is not the API's */
     OTHER_FILES = 640, /* the store's, the workers', 256 webhooks under way, clients to turn away */
-    ENOUGH_FILES = OTHER_FILES + 2 * MAX_CONNECTIONS,
 };
 
 extern char **environ;
@@ -45,6 +45,7 @@ struct server {
     struct asset_root *root;
     struct policy *policy;
     struct signer *signer;
+    struct http_keys *keys; /* NULL: everybody may */
     struct store *store;
     struct service *service;
     struct sender *sender;
@@ -66,28 +67,30 @@ static bool is_loopback(const char *listen)
 
 /* How many connections a listener may have, so that idle ones never take the descriptors that assets
  * in work need. The usual soft limit of 1024 files is raised first, as far as one may. */
-static unsigned connections_allowed(void)
+static unsigned connections_allowed(unsigned wanted)
 {
     struct rlimit files;
+    rlim_t enough = OTHER_FILES + (rlim_t)MAX_CONNECTIONS + wanted;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-        return MAX_CONNECTIONS / 2;
-    if (files.rlim_cur < ENOUGH_FILES && files.rlim_cur < files.rlim_max) {
+        return wanted / 2;
+    if (files.rlim_cur < enough && files.rlim_cur < files.rlim_max) {
         rlim_t before = files.rlim_cur;
-        files.rlim_cur = files.rlim_max < ENOUGH_FILES ? files.rlim_max : ENOUGH_FILES;
+        files.rlim_cur = files.rlim_max < enough ? files.rlim_max : enough;
         if (setrlimit(RLIMIT_NOFILE, &files) < 0)
             files.rlim_cur = before;
     }
-    if (files.rlim_cur >= ENOUGH_FILES)
-        return MAX_CONNECTIONS;
+    if (files.rlim_cur >= enough)
+        return wanted;
     return files.rlim_cur > OTHER_FILES + 64 ? (unsigned)(files.rlim_cur - OTHER_FILES) / 2 : 32;
 }
 
-static int start_http(const char *listen, unsigned threads, const struct http_app *ops, void *app,
-                      struct http_server **ret, struct err *err)
+static int start_http(const char *listen, unsigned threads, unsigned max_connections,
+                      const struct http_app *ops, void *app, struct http_server **ret,
+                      struct err *err)
 {
     struct http_config http = { .listen = listen,
                                 .threads = threads,
-                                .max_connections = connections_allowed(),
+                                .max_connections = connections_allowed(max_connections),
                                 .hosts = is_loopback(listen) ? loopback_hosts : NULL };
     if (http_start(&http, ops, app, ret, err) < 0)
         return err_add(err, "listen on %s", listen);
@@ -146,16 +149,17 @@ static int start_api(struct server *s, struct err *err)
                        .sandbox = c->sandbox,
                        .sandbox_layers = s->pool ? pool_layers(s->pool) : "",
                        .max_queued = c->max_queued,
+                       .keys = s->keys,
                        .workers = s->workers,
                        .sender = s->sender,
                        .pool = s->pool };
     s->api = s->health = api;
     s->health.health_only = true;
-    if ((s->parts & PART_API) &&
-        start_http(c->listen, c->http_threads, &api_http, &s->api, &s->api_server, err) < 0)
+    if ((s->parts & PART_API) && start_http(c->listen, c->http_threads, c->max_connections,
+                                            &api_http, &s->api, &s->api_server, err) < 0)
         return -1;
-    if ((s->parts & PART_HEALTH) &&
-        start_http(c->health_listen, 1, &api_http, &s->health, &s->health_server, err) < 0)
+    if ((s->parts & PART_HEALTH) && start_http(c->health_listen, 1, MAX_CONNECTIONS, &api_http,
+                                               &s->health, &s->health_server, err) < 0)
         return -1;
     return 0;
 }
@@ -165,8 +169,8 @@ static int start_monitor(struct server *s, struct err *err)
     s->monitor = (struct monitor){ .store = s->store };
     if (strcmp(s->config.monitor_listen, "none") == 0)
         return 0;
-    return start_http(s->config.monitor_listen, 1, &monitor_http, &s->monitor, &s->monitor_server,
-                      err);
+    return start_http(s->config.monitor_listen, 1, MAX_CONNECTIONS, &monitor_http, &s->monitor,
+                      &s->monitor_server, err);
 }
 
 static int start(struct server *s, struct err *err)
@@ -175,6 +179,8 @@ static int start(struct server *s, struct err *err)
     if ((s->parts & PART_WORKERS) && start_jail(s, err) < 0)
         return err_add(err, "start the jailed children");
     if ((s->parts & PART_SENDER) && secret_signer(c, &s->signer, err) < 0)
+        return -1;
+    if (secret_keys(c, &s->keys, err) < 0)
         return -1;
     secrets_forget(&s->config, environ);
     if ((s->parts & PART_WORKERS) && asset_root_open(c->root, &s->root, err) < 0)
@@ -221,6 +227,7 @@ static void stop(struct server *s)
     service_stop(s->service);
     if (s->store)
         store_close(s->store);
+    http_keys_free(s->keys);
     if (s->policy)
         policy_free(s->policy);
     if (s->root)
@@ -255,10 +262,13 @@ static bool is_zygote_death(const struct signalfd_siginfo *info)
 /* Until SIGTERM or SIGINT: EXIT_OK; or until it makes no sense to go on: EXIT_FAULT. */
 static int run(struct server *s, int signal_fd)
 {
-    int64_t housekeeping_ms = clock_mono_ms();
+    int64_t housekeeping_ms = clock_mono_ms(), watchdog_ms = notify_watchdog_ms();
     for (;;) {
         int64_t wait_ms = housekeeping_ms - clock_mono_ms();
         struct pollfd p = { .fd = signal_fd, .events = POLLIN };
+        if (watchdog_ms > 0 && wait_ms > watchdog_ms)
+            wait_ms = watchdog_ms;
+        notify("WATCHDOG=1");
         if (poll(&p, 1, wait_ms > 0 ? (int)wait_ms : 0) > 0) {
             struct signalfd_siginfo info;
             if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
@@ -315,7 +325,9 @@ static void say_ready(const struct server *s)
     if (s->pool && !c->sandbox)
         log_warn("sandbox_off",
                  LOG_S("why", "ASSAY_SANDBOX=off: hostile images are read without it"));
-    if (s->api_server && !is_loopback(c->listen))
+    if (s->keys)
+        log_info("keys", LOG_I("count", http_keys_count(s->keys)));
+    if (s->api_server && !s->keys && !is_loopback(c->listen))
         log_warn("open_to_network", LOG_S("listen", c->listen),
                  LOG_S("why", "anyone who reaches this port can post; no API key is set"));
 }
@@ -325,12 +337,14 @@ int parts_main(const char *name, enum command command, unsigned parts, int argc,
     struct server s = { .parts = parts };
     struct err err = { 0 };
     if (config_parse(&s.config, command, argc, argv, environ, &err) != 0 ||
-        secret_signer(&s.config, &s.signer, &err) < 0) {
+        secret_signer(&s.config, &s.signer, &err) < 0 ||
+        secret_keys(&s.config, &s.keys, &err) < 0) {
         (void)fprintf(stderr, "assay %s: %s\n", name, err.msg);
         return EXIT_USAGE;
     }
     signer_free(
         TAKE(s.signer)); /* so that the jailed children have no copy: start() makes it again */
+    http_keys_free(TAKE(s.keys));
     log_setup(s.config.log_level, s.config.log_format);
 
     sigset_t stopping;
@@ -348,7 +362,9 @@ int parts_main(const char *name, enum command command, unsigned parts, int argc,
         return EXIT_NO_START;
     }
     say_ready(&s);
+    notify("READY=1");
     int code = run(&s, signal_fd);
+    notify("STOPPING=1");
     bound_drain(&stopping);
     stop(&s);
     log_info("stopped", LOG_S("why", code == EXIT_OK ? "drained" : "fault"));

@@ -8,11 +8,12 @@
 
 #include "base/cleanup.h"
 
-enum { MAX_LEN = 4096 };
+enum { MAX_LEN = 64 * 1024 };
 
 static const char *const wiped[] = { "ASSAY_WEBHOOK_SECRET=", "ASSAY_API_KEY=" };
 
 DEFINE_FREEP(char *, secret_free)
+DEFINE_FREEP(struct http_keys *, http_keys_free)
 
 void secret_free(char *text)
 {
@@ -73,9 +74,28 @@ int secret_signer(const struct config *config, struct signer **ret_signer, struc
     return 0;
 }
 
+int secret_keys(const struct config *config, struct http_keys **ret_keys, struct err *err)
+{
+    static const char variable[] = "ASSAY_API_KEY";
+    CLEANUP(secret_freep) char *text = NULL;
+    CLEANUP(http_keys_freep) struct http_keys *keys = NULL;
+    *ret_keys = NULL;
+    if (secret_read(config->api_key, config->api_key_file, variable, &text, err) < 0)
+        return -1;
+    if (!text)
+        return 0;
+    const char *suffix = config->api_key_file ? "_FILE" : "";
+    if (http_keys_read(text, strlen(text), &keys, err) < 0)
+        return err_add(err, "%s%s", variable, suffix);
+    if (http_keys_count(keys) == 0) /* everybody would be let in, or nobody */
+        return err_set(err, ERR_INVALID, "%s%s: there is no key in it", variable, suffix);
+    *ret_keys = TAKE(keys);
+    return 0;
+}
+
 void secrets_forget(struct config *config, char *variables[])
 {
-    config->webhook_secret = NULL;
+    config->webhook_secret = config->api_key = NULL;
     for (; variables && *variables; variables++)
         for (size_t i = 0; i < ARRAY_LEN(wiped); i++) {
             size_t len = strlen(wiped[i]);

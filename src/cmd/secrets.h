@@ -5,6 +5,7 @@
  * thread. */
 #include "base/err.h"
 #include "cmd/config.h"
+#include "http/keys.h"
 #include "webhook/signature.h"
 
 /* One secret as text. *ret_text is NULL when neither is set; secret_free(). variable: its name, for the
@@ -14,6 +15,8 @@ int secret_read(const char *value, const char *file, const char *variable, char 
 void secret_free(char *text); /* wipes it */
 /* The signer that the configuration asks for; *ret_signer is NULL when it asks for none. */
 int secret_signer(const struct config *config, struct signer **ret_signer, struct err *err);
+/* The keys that requests must carry; *ret_keys is NULL when none is asked for. http_keys_free(). */
+int secret_keys(const struct config *config, struct http_keys **ret_keys, struct err *err);
 /* Wipe every secret from the environment (as /proc shows it, too) and from config. */
 void secrets_forget(struct config *config, char *variables[]);
 #endif

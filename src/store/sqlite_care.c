@@ -8,7 +8,10 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "store/engine.h"
 #include "store/sqlite.h"
+
+DEFINE_FREEP(struct store *, store_close)
 
 static int out_of_memory(struct err *err)
 {
@@ -218,4 +221,44 @@ int sqlite_verify(struct store *base, struct buf *report, struct err *err)
         return -1;
     int rc = verify(r->db, report, err);
     return sqlite_reader_end(s, r, rc, err);
+}
+
+/* ---- a visitor: another process may own the store ---- */
+
+static int visitor_verify(struct store *base, struct buf *report, struct err *err)
+{
+    sqlite3 *db = NULL;
+    int rc = sqlite_connect(((struct sqlite_store *)base)->path, false, &db, err);
+    if (rc == 0 && sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) /* one snapshot */
+        rc = sqlite_fail(db, sqlite3_extended_errcode(db), err, "begin");
+    if (rc == 0)
+        rc = verify(db, report, err);
+    sqlite_disconnect(db);
+    return rc;
+}
+
+static void visitor_close(struct store *base)
+{
+    free(((struct sqlite_store *)base)->path);
+    free(base);
+}
+
+int sqlite_store_visit(const char *where, struct store **ret_store, struct err *err)
+{
+    static const struct store_ops visitor_ops = { .scheme = "sqlite",
+                                                  .backup = sqlite_backup,
+                                                  .verify = visitor_verify,
+                                                  .close = visitor_close };
+    if (access(where, R_OK) < 0)
+        return err_errno(err, errno, "store '%s'", where);
+    struct sqlite_store *s = calloc(1, sizeof(*s));
+    if (!s)
+        return out_of_memory(err);
+    s->base.ops = &visitor_ops;
+    s->lock_fd = -1;
+    CLEANUP(store_closep) struct store *store = &s->base;
+    if (!(s->path = strdup(where)))
+        return out_of_memory(err);
+    *ret_store = TAKE(store);
+    return 0;
 }

@@ -30,6 +30,16 @@ int store_open(const char *url, const struct store_config *config, struct store 
                    (int)strnlen(url, strcspn(url, ":")), url);
 }
 
+int store_visit(const char *url, struct store **ret_store, struct err *err)
+{
+    static const char sqlite[] = "sqlite:";
+    if (strncmp(url, sqlite, sizeof(sqlite) - 1) == 0)
+        return sqlite_store_visit(url + sizeof(sqlite) - 1, ret_store, err);
+    return err_set(
+        err, ERR_UNSUPPORTED,
+        "only a store of kind sqlite can be looked after by assay; Redis has its own ways");
+}
+
 void store_close(struct store *s)
 {
     if (s)

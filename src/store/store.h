@@ -400,6 +400,8 @@ struct store_config {
  * tests). ERR_BUSY: another process owns it. Every lease of an earlier process is void at once. */
 int store_open(const char *url, const struct store_config *config, struct store **ret_store,
                struct err *err);
+/* Only for store_backup() and store_verify(), whoever owns the store meanwhile; it must exist. */
+int store_visit(const char *url, struct store **ret_store, struct err *err);
 void store_close(struct store *s);
 int store_apply(struct store *s, struct step *steps[], size_t n, int64_t now_ms, struct err *err);
 int store_find(struct store *s, const char *id, struct asset *ret_asset, struct err *err);
