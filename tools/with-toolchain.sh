@@ -112,7 +112,8 @@ run_server_in_docker()
 run_tests_in_docker()
 {
     docker build --target test -t assay-test:local . >&2 || exit 1
-    set -- --rm --init --cap-drop ALL --security-opt no-new-privileges
+    # stores are made and synced by the hundred: in memory, not in the layers of a container
+    set -- --rm --init --cap-drop ALL --security-opt no-new-privileges --tmpfs /tmp:rw,exec,mode=1777
     shared=${ASSAY_SHARED:-../shared}
     if [ -d "$shared" ]; then
         set -- "$@" -v "$(cd "$shared" && pwd):/shared:ro" -e ASSAY_SHARED=/shared
