@@ -400,6 +400,11 @@ static const struct store_ops redis_ops = {
     .find = redis_find,
     .list = redis_list,
     .stats = redis_stats,
+    .event = redis_event,
+    .events = redis_events,
+    .deliveries = redis_deliveries,
+    .feed = redis_feed,
+    .history = redis_history,
     .wait = redis_wait,
     .close = redis_close,
 };

@@ -129,6 +129,18 @@ int redis_list(struct store *base, const struct asset_query *query, struct asset
 int redis_stats(struct store *base, struct store_stats *ret_stats, struct err *err);
 void redis_close_readers(struct redis_store *s);
 
+/* redis_events.c */
+int redis_event(struct store *base, const char *webhook_id, struct event_view *ret_event,
+                struct err *err);
+int redis_events(struct store *base, const struct event_query *query, struct event_page *ret_page,
+                 struct err *err);
+int redis_deliveries(struct store *base, const char *asset_id, struct event_page *ret_page,
+                     struct err *err);
+int redis_feed(struct store *base, uint64_t after_seq, unsigned limit, struct feed_page *ret_page,
+               struct err *err);
+int redis_history(struct store *base, enum ring ring, struct sample *ret_samples, size_t max,
+                  size_t *ret_n, struct err *err);
+
 /* redis_lease.c */
 int redis_renewer_start(struct redis_store *s, struct err *err);
 void redis_renewer_stop(struct redis_store *s);

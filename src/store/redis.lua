@@ -22,10 +22,12 @@
 --   due, leased sorted sets: pending events, by when they are due or their lease ends; member EVENT
 --   dead        sorted set: events that were given up; score 0, member EVENT
 --   feed        stream: one entry a batch; its id is the number of its last change
---   idem:KEY    string: "since number digest"; ring:N hash: slot → sample
+--   idem:KEY    string: "since number digest"; idems: sorted set of "KEY number" by since
+--   ring:N      hash: slot → sample
+--   held:N      set: EVENTs that the process N has leased
+--   beat        sorted set: processes by their last sign of life (ms, server's clock)
 --   leases      sorted set: "process lease", by when it was declared too long ago (seconds, server's clock)
 --   damaged     list: REFs of assets whose record made no sense when they were claimed
---   proc:N      hash: a process and what it does; procs: sorted set of their numbers by last sign of life
 --
 -- REF is number and run, EVENT is number, run and 0 or 1, in hexadecimal of fixed length, so that the
 -- order of the text is the order of the numbers.
@@ -42,6 +44,7 @@ local MAX_RUN = 32767
 local MAX_SEQ = 2 ^ 40            -- numbers of one shard
 local IDEMPOTENCY_MS = 24 * 3600 * 1000
 local ATTEMPTS_MAX = 32
+local OTHERS_MAX = 500            -- entries of the feed, and keys, that one step deletes
 local S = '^(%d) (%d+) (%d+) (%d%d%d) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$'
 local E = '^(%d) (%d) (%-?%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (.*)$'
 local FULL, LOST, NOTHING, DONE = 'f', 'l', 'n', 'd'
@@ -136,6 +139,7 @@ local function flush_events(c)
     if n < #c.settled then -- leases that had run out already
       call_many('ZREM', key(c, 'due'), c.settled)
     end
+    call_many('SREM', key(c, 'held:' .. c.me), c.settled)
     c.settled = {}
   end
   if #c.due > 0 then
@@ -262,7 +266,8 @@ function steps.P(c, urls, record, idempotency, digest)
   call('HSET', key(c, 'a:' .. num), 's', '0 1 0 ' .. urls .. ' ' .. c.now .. ' 0 0 ' .. c.now .. ' 0 0 -',
        'p', record)
   if idem_key then
-    call('SET', idem_key, c.now .. ' ' .. num .. ' ' .. digest, 'PX', IDEMPOTENCY_MS)
+    call('SET', idem_key, c.now .. ' ' .. num .. ' ' .. digest)
+    call('ZADD', key(c, 'idems'), c.now, idempotency .. ' ' .. num)
   end
   c.accepted = c.accepted + 1
   count(c, 'accepted', 1)
@@ -377,6 +382,36 @@ local function take_queued(c, out, max)
   end
 end
 
+-- An event whose sender will not tell what came of it is due as it was before.
+local function unlease(c, ref)
+  local num, run, terminal = read_event_ref(ref)
+  if call('ZREM', key(c, 'leased'), ref) == 1 then
+    local e = call('HGET', key(c, 'a:' .. num), event_field(run, terminal))
+    if e then
+      call('ZADD', key(c, 'due'), read_event(e).due, ref)
+    end
+  end
+end
+
+local function server_ms()
+  local now = call('TIME')
+  return tonumber(now[1]) * 1000 + floor(tonumber(now[2]) / 1000)
+end
+
+-- The events of processes that have given no sign of life for as long as a lease.
+local function rescue_events(c, lease)
+  local before = fmt('%.0f', server_ms() - tonumber(lease))
+  for _, process in ipairs(call('ZRANGE', key(c, 'beat'), '-inf', before, 'BYSCORE', 'LIMIT', 0, 100)) do
+    if process ~= c.me then
+      for _, ref in ipairs(call('SMEMBERS', key(c, 'held:' .. process))) do
+        unlease(c, ref)
+      end
+      call('DEL', key(c, 'held:' .. process))
+      call('ZREM', key(c, 'beat'), process)
+    end
+  end
+end
+
 -- The longest lease that a running process asks for holds for all, so that nobody is robbed who renews in
 -- time by his own.
 local function declare_lease(c, me, lease)
@@ -395,6 +430,8 @@ local function rescue(c, own_lease)
   flush_acks(c)
   declare_lease(c, c.me, own_lease)
   local lease = call('HGET', key(c, 'meta'), 'lease')
+  flush_events(c)
+  rescue_events(c, lease)
   for letter, stream in pairs(STREAMS) do
     local cursor = '0-0'
     repeat
@@ -504,14 +541,8 @@ function steps.R(c, num, run, not_before, fault)
 end
 
 local function end_old_leases(c)
-  local old = call('ZRANGE', key(c, 'leased'), '-inf', c.now, 'BYSCORE', 'LIMIT', 0, 1000)
-  for _, ref in ipairs(old) do
-    local num, run, terminal = read_event_ref(ref)
-    local e = call('HGET', key(c, 'a:' .. num), event_field(run, terminal))
-    if e then
-      call('ZADD', key(c, 'due'), read_event(e).due, ref)
-    end
-    call('ZREM', key(c, 'leased'), ref)
+  for _, ref in ipairs(call('ZRANGE', key(c, 'leased'), '-inf', c.now, 'BYSCORE', 'LIMIT', 0, 1000)) do
+    unlease(c, ref)
   end
 end
 
@@ -541,6 +572,7 @@ function steps.L(c, max, lease_ms)
   if #refs > 0 then
     call_many('ZREM', key(c, 'due'), refs)
     call_many('ZADD', key(c, 'leased'), leases)
+    call_many('SADD', key(c, 'held:' .. c.me), refs)
   end
   local next = '0'
   if #out == 0 then
@@ -658,7 +690,7 @@ function steps.N(c, num, run, notify, max, before)
     local letter = terminal and 't' or 's'
     local v = call('HMGET', key(c, 'a:' .. num), 'e' .. run .. letter, 'l' .. run .. letter)
     local e = v[1] and read_event(v[1])
-    if not e then
+    if not e or e.notify ~= notify then
       return 'n0'
     end
     if e.state ~= '2' and e.state ~= '3' then
@@ -717,7 +749,7 @@ end
 
 local function prune_feed(c, before)
   local n = 0
-  local old = call('XRANGE', key(c, 'feed'), '-', '+', 'COUNT', 100)
+  local old = call('XRANGE', key(c, 'feed'), '-', '+', 'COUNT', OTHERS_MAX)
   for _, entry in ipairs(old) do
     if tonumber(entry[2][2]) >= before then
       break
@@ -726,6 +758,20 @@ local function prune_feed(c, before)
     n = n + 1
   end
   return n
+end
+
+local function prune_keys(c)
+  local before = fmt('%.0f', tonumber(c.now) - IDEMPOTENCY_MS)
+  local old = call('ZRANGE', key(c, 'idems'), '-inf', before, 'BYSCORE', 'LIMIT', 0, OTHERS_MAX)
+  for _, member in ipairs(old) do
+    local name, num = match(member, '^(%S+) (%d+)$')
+    local kept = call('GET', key(c, 'idem:' .. name))
+    if kept and match(kept, '^%d+ (%d+) ') == num then -- else it was used anew
+      call('DEL', key(c, 'idem:' .. name))
+    end
+    call('ZREM', key(c, 'idems'), member)
+  end
+  return #old
 end
 
 -- before, max
@@ -755,7 +801,7 @@ function steps.X(c, before, max)
     end
     flush_moves(c)
   end
-  local entries = prune_feed(c, before)
+  local entries = prune_feed(c, before) + prune_keys(c)
   return ((n > 0 or entries > 0) and 'd' or 'n') .. n
 end
 
@@ -829,6 +875,7 @@ local function open(keys, args)
     end
   end
   local me = call('HINCRBY', meta, 'process', 1)
+  call('ZADD', key(c, 'beat'), fmt('%.0f', server_ms()), fmt('%.0f', me))
   return { call('HGET', meta, 'version'), call('HGET', meta, 'key'), me }
 end
 
@@ -839,6 +886,7 @@ local function renew(keys, args)
   if lease ~= '0' then
     declare_lease(c, me, lease)
   end
+  call('ZADD', key(c, 'beat'), fmt('%.0f', server_ms()), me)
   local lost = 0
   for i = 3, #args do
     local num, run = read_ref(args[i])
@@ -876,18 +924,15 @@ local function void(keys, args)
       a.holder = 'w'
       call('HSET', key(c, 'a:' .. num), 's', write_asset(a))
       delay(c, num, a, 0)
+      call('HINCRBY', key(c, 'count'), 'rescued', 1)
     end
   end
   flush_acks(c)
   for i = 3 + refs, #args do
-    local num, run, terminal = read_event_ref(args[i])
-    if call('ZREM', key(c, 'leased'), args[i]) == 1 then
-      local e = call('HGET', key(c, 'a:' .. num), event_field(run, terminal))
-      if e then
-        call('ZADD', key(c, 'due'), read_event(e).due, args[i])
-      end
-    end
+    unlease(c, args[i])
   end
+  call('DEL', key(c, 'held:' .. me))
+  call('ZREM', key(c, 'beat'), me)
   for _, lease in ipairs(call('ZRANGE', key(c, 'leases'), 0, -1)) do
     if match(lease, '^(%S+)') == me then
       call('ZREM', key(c, 'leases'), lease)
@@ -899,8 +944,6 @@ local function void(keys, args)
       call('XGROUP', 'DELCONSUMER', key(c, stream), GROUP, me)
     end
   end
-  call('ZREM', key(c, 'procs'), me)
-  call('DEL', key(c, 'proc:' .. me))
   call('SPUBLISH', key(c, 'work'), '1')
   return 'd'
 end

@@ -42,7 +42,9 @@ class Servers:
         self.mine = []
 
     def new(self, *flags, schedule=SCHEDULE, root=None, **more):
-        server = Assay(self.folder_of(), root or self.images, *(schedule or ()), *flags, **more)
+        return self.add(Assay(self.folder_of(), root or self.images, *(schedule or ()), *flags, **more))
+
+    def add(self, server):
         self.mine.append(server)
         self.session.stash.setdefault(SERVERS, []).append(server)
         return server

@@ -1,0 +1,287 @@
+"""api, workers and monitor as processes of their own over one Redis, and what happens when one of them, or
+Redis itself, is killed, stopped or started again."""
+import http.client
+import os
+import re
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import redis
+from harness.assay import STATES, deliveries, run
+from harness.deadline import eventually, patient
+
+pytestmark = pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
+
+LEASE_S = 2
+SCHEDULE = ("--webhook-schedule", "100ms,200ms,300ms,1s,1s,1s")
+
+
+class Fleet:
+    """One Redis and the processes that share it."""
+
+    def __init__(self, servers, tmp_path_factory):
+        self.servers, self.folders = servers, tmp_path_factory
+        self.redis = redis.Redis(tmp_path_factory.mktemp("redis")).start()
+        self.workers = []
+
+    def part(self, what, *flags, **more):
+        part = redis.Part(what, self.servers.folder_of(), self.servers.images, self.redis.url, *flags, **more)
+        self.servers.add(part)
+        return part.start()
+
+    def worker(self, *flags):
+        worker = self.part("worker", "--workers", "2", "--lease", f"{LEASE_S}s", *SCHEDULE, *flags)
+        self.workers.append(worker)
+        return worker
+
+
+@pytest.fixture
+def fleet(servers, tmp_path_factory):
+    fleet = Fleet(servers, tmp_path_factory)
+    yield fleet
+    fleet.redis.kill()
+
+
+PATHS = (("good.jpg", "success"), ("text.jpg", "failed"), ("small.jpg", "success"), ("missing.jpg", "failed"))
+
+
+def submit_many(api, sink, n):
+    """{id: the state it must end in}"""
+    ids = {}
+    for i in range(n):
+        path, state = PATHS[i % len(PATHS)]
+        ids[api.submit(path, **sink.all())] = state
+    return ids
+
+
+def check_all(api, sink, ids, within=30):
+    """Each has one ending, told at least once, and started before it; and nothing else is in the store."""
+    end = time.monotonic() + patient(within)
+    for asset_id, state in ids.items():
+        sink.ending(asset_id, within=max(1, (end - time.monotonic()) / patient(1)))
+        asset = api.settled(asset_id, within=10)
+        assert asset["state"] == state, asset
+        assert {d["state"] for d in deliveries(asset).values()} == {"delivered"}, asset
+        arrivals = sink.of(asset_id)
+        endings = [a for a in arrivals if a.state != "started"]
+        started = [a for a in arrivals if a.state == "started"]
+        assert started and started[0].number < endings[0].number, arrivals
+        assert {(a.state, a.webhook_id) for a in endings} == {(state, endings[0].webhook_id)}, arrivals
+    stored = {asset["id"]: asset["state"] for asset in api.all_assets()}
+    assert {i: stored.get(i) for i in ids} == ids
+    return stored
+
+
+def counted(api):
+    """{state: assets} as the store counts them, from /metrics."""
+    text = api.get("/metrics").body.decode()
+    return {state: int(float(re.search(rf'assay_assets{{state="{state}"}} (\S+)', text)[1])) for state in STATES}
+
+
+def test_two_workers_share_the_assets_of_one_api(fleet, sink):
+    api, monitor = fleet.part("api"), fleet.part("monitor")
+    workers = [fleet.worker(), fleet.worker()]
+    ids = submit_many(api, sink, 500)
+    check_all(api, sink, ids)
+    shares = [len(re.findall(r"event=asset_ended", worker.log())) for worker in workers]
+    assert sum(shares) == 500 and min(shares) > 50, shares
+    assert counted(api) == {"queued": 0, "started": 0, "success": 250, "failed": 250}
+    assert b"250" in monitor.get("/").body
+    for part in (api, monitor, *workers):
+        part.stop()
+
+
+def test_the_assets_of_a_killed_worker_are_finished_by_another(fleet, sink):
+    api, doomed = fleet.part("api"), fleet.worker()
+    ids = submit_many(api, sink, 40)
+    # stopped first, so that it surely has some in its hands
+    doomed.signal(signal.SIGSTOP)
+    ids.update(submit_many(api, sink, 10))
+    doomed.signal(signal.SIGCONT)
+    doomed.kill()
+    killed = time.monotonic()
+    fleet.worker()
+    check_all(api, sink, ids)
+    assert time.monotonic() - killed < patient(LEASE_S + 2)
+    assert counted(api)["started"] == 0
+
+
+def test_a_worker_that_fell_silent_does_not_end_an_asset_twice(fleet, sink):
+    api, silent = fleet.part("api"), fleet.worker()
+    ids = submit_many(api, sink, 30)
+    silent.signal(signal.SIGSTOP)
+    ids.update(submit_many(api, sink, 30))
+    fleet.worker()
+    for asset_id in ids:
+        api.ended(asset_id, within=LEASE_S + 10)
+    silent.signal(signal.SIGCONT)
+    check_all(api, sink, ids)
+    for asset_id in ids:
+        assert api.asset(asset_id)["run"] == 1
+
+
+class Client(threading.Thread):
+    """Posts until it is told to stop, and keeps what was answered 202."""
+
+    def __init__(self, api, sink, over):
+        super().__init__(daemon=True)
+        self.api, self.sink, self.over = api, sink, over
+        self.ledger, self.refused, self.strange = {}, 0, []
+
+    def run(self):
+        n = 0
+        while not self.over.wait(0.01):
+            path, state = PATHS[n % len(PATHS)]
+            n += 1
+            try:
+                answer = self.api.post({"assetPath": {"location": "local", "path": path},
+                                        "notifications": self.sink.all()}, timeout=30)
+            except (OSError, http.client.HTTPException):
+                continue    # an api that is started again
+            if answer.status == 202:
+                self.ledger[answer.json["id"]] = state
+            elif answer.status == 503:
+                self.refused += 1
+                assert answer.headers.get("retry-after"), answer
+            else:
+                self.strange.append(answer)
+
+
+def load(api, sink, what, clients=3):
+    """Do what() while clients post; what they hold in the end."""
+    over = threading.Event()
+    threads = [Client(api, sink, over) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        what()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not [answer for thread in threads for answer in thread.strange]
+    return {k: v for t in threads for k, v in t.ledger.items()}, sum(t.refused for t in threads)
+
+
+def test_redis_killed_and_started_again_loses_nothing(fleet, sink):
+    api = fleet.part("api")
+    fleet.worker(), fleet.worker()
+
+    def kill_twice():
+        for _ in range(2):
+            time.sleep(0.7)    # so long the clients post; nothing is waited for
+            fleet.redis.kill()
+            time.sleep(0.3)
+            fleet.redis.start()
+            eventually(lambda: api.get("/readyz").status == 200, 10, "the api is ready again")
+        time.sleep(0.5)
+
+    ledger, _ = load(api, sink, kill_twice)
+    assert len(ledger) > 20
+    check_all(api, sink, ledger)
+    states = counted(api)
+    eventually(lambda: counted(api)["queued"] + counted(api)["started"] == 0, 10, "all has ended")
+    assert sum(states.values()) >= len(ledger)
+
+
+def test_a_redis_that_hangs_is_a_503_and_then_all_goes_on(fleet, sink):
+    api = fleet.part("api")
+    fleet.worker()
+    before = api.submit("good.jpg", **sink.all())
+    sink.ending(before)
+    fleet.redis.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    answer = api.post({"assetPath": {"location": "local", "path": "good.jpg"}}, timeout=30)
+    assert answer.status == 503 and answer.headers.get("retry-after"), answer
+    assert time.monotonic() - began < patient(4)
+    ready = eventually(lambda: api.get("/readyz").status == 503 and api.get("/readyz"), 10, "it says so")
+    assert b"Redis" in ready.body, ready
+    assert api.get("/healthz").status == 200
+    fleet.redis.signal(signal.SIGCONT)
+    eventually(lambda: api.get("/readyz").status == 200, 10, "it is ready again")
+    check_all(api, sink, {api.submit("good.jpg", **sink.all()): "success"})
+
+
+def test_a_rolling_restart_of_the_workers_loses_nothing(fleet, sink):
+    api = fleet.part("api")
+    fleet.worker(), fleet.worker()
+
+    def roll():
+        for worker in fleet.workers:
+            time.sleep(0.3)
+            worker.stop()
+            worker.start()
+
+    ledger, refused = load(api, sink, roll)
+    assert refused == 0 and len(ledger) > 20
+    check_all(api, sink, ledger)
+
+
+def test_an_idle_worker_rests(fleet):
+    fleet.part("api")
+    worker = fleet.worker()
+
+    def used():
+        ticks = 0
+        for pid in worker.processes():
+            with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                fields = f.read().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    before, began = used(), time.monotonic()
+    time.sleep(5)    # what is measured
+    assert (used() - before) / (time.monotonic() - began) < 0.01
+
+
+@pytest.mark.parametrize("what", ["api", "worker", "monitor"])
+def test_a_file_cannot_be_shared(what):
+    ended = run(what, "--store", "sqlite:x.db")
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert "owns" in line and "redis://" in line, line
+
+
+@pytest.mark.parametrize("url", ["redis:", "redis://", "redis://host:99999/0", "redis://:secret@host:0",
+                                 "redis://host/x", "redis://secret@host", "redis:host:6379"])
+def test_a_redis_that_cannot_be_is_refused_without_showing_its_password(url):
+    ended = run("worker", "--store", url)
+    assert ended.returncode == 2
+    assert "secret@" not in ended.stderr.replace("***@", ""), ended.stderr
+
+
+def test_a_redis_that_is_away_at_the_start_is_told(tmp_path):
+    ended = run("api", "--store", "redis://:secret@127.0.0.1:1/0", "--listen", "127.0.0.1:0", cwd=tmp_path)
+    assert ended.returncode == 78
+    [line] = ended.stderr.splitlines()
+    assert "127.0.0.1:1" in line and "secret" not in line, line
+
+
+def test_a_wrong_password_is_told(tmp_path_factory, tmp_path):
+    server = redis.Redis(tmp_path_factory.mktemp("redis"), "--requirepass", "right").start()
+    try:
+        ended = run("api", "--store", f"redis://:wrong@127.0.0.1:{server.port}/0", "--listen", "127.0.0.1:0",
+                    cwd=tmp_path)
+        assert ended.returncode == 78 and "WRONGPASS" in ended.stderr and "wrong@" not in ended.stderr
+    finally:
+        server.kill()
+
+
+def test_a_redis_without_memory_refuses_and_workers_go_on(fleet, sink):
+    api = fleet.part("api")
+    ids = submit_many(api, sink, 20)
+    fleet.redis.ask("CONFIG", "SET", "maxmemory", "1")
+    answer = api.post({"assetPath": {"location": "local", "path": "good.jpg"}})
+    assert answer.status == 503 and answer.headers.get("retry-after"), answer
+    eventually(lambda: b"OOM" in api.get("/readyz").body, 10, "it says why")
+    fleet.redis.ask("CONFIG", "SET", "maxmemory", "0")
+    fleet.worker()
+    fleet.redis.ask("CONFIG", "SET", "maxmemory", "1")
+    for asset_id, state in ids.items():
+        assert sink.ending(asset_id, within=10).state == state
+    fleet.redis.ask("CONFIG", "SET", "maxmemory", "0")
+    eventually(lambda: api.get("/readyz").status == 200, 10, "it is ready again")
+    check_all(api, sink, {**ids, api.submit("good.jpg", **sink.all()): "success"})
