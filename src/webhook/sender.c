@@ -3,7 +3,8 @@
  *
  * Invariants:
  *  1. held is the number of struct sending: waiting in an origin, running, or reported and not yet
- *     answered. It never exceeds HELD_WINDOWS × window, so memory is bounded whatever the backlog.
+ *     answered. It never exceeds HELD_WINDOWS × window and the attempts that may run at origins without a
+ *     success, so memory is bounded whatever the backlog.
  *  2. An attempt starts only while its lease will outlive it: nobody else can have the event meanwhile.
  *  3. At most one LEASE step is out. */
 #include "webhook/sender.h"
@@ -18,16 +19,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "webhook/sender_io.h"
 #include "webhook/sender_origin.h"
 #include "webhook/sender_schedule.h"
 #include "webhook/sender_transfer.h"
 
 enum {
     DEFAULT_WINDOW = 256,
+    DEFAULT_UNPROVEN = 1024,
     DEFAULT_PER_HOST = 4,
     DEFAULT_CONNECT_TIMEOUT_MS = 3000,
     DEFAULT_TOTAL_TIMEOUT_MS = 10000,
@@ -35,9 +39,11 @@ enum {
     LEASE_SLACK_MS = 5 * 1000,   /* for its result to become durable */
     SWEEP_MS = 1000,             /* how often overdue attempts are looked for */
     IDLE_MS = 60 * 1000,
-    LEASE_PAUSE_MS = 1000,        /* after a lease that brought nothing, although parkable */
-    STARVED_PAUSE_MS = 5 * 1000,  /* when descriptors or memory run out */
-    CROWDED_PAUSE_MS = 20 * 1000, /* ± half of it: for events that their origin has no room for */
+    UNPROVEN_A_TURN = 4,
+    LEASE_PAUSE_MS = 1000,       /* after a lease that brought nothing, although parkable */
+    STARVED_PAUSE_MS = 5 * 1000, /* when descriptors or memory run out */
+    CROWDED_PAUSE_MS = 1000,     /* ± half of it: for events that their origin has no room for */
+    CROWDED_BAD_PAUSE_MS = 20 * 1000, /* the same, when it failed last */
     DRAIN_PAUSE_MS = 1000, /* so that our own parked lease does not bring them back at once */
     ABANDON_MS = 2000,     /* how long sender_stop() waits for a store that does not answer */
 };
@@ -52,7 +58,7 @@ struct sender { /* the thread's own, but for what is said to be atomic or consta
     struct schedule schedule;
     uint64_t random;
 
-    CURLM *multi; /* curl_multi_wakeup() comes from other threads */
+    struct io io; /* io_wake() comes from other threads */
     struct mailbox box;
     struct origins origins;
     struct transfer_list at_rest, at_work;
@@ -62,6 +68,7 @@ struct sender { /* the thread's own, but for what is said to be atomic or consta
     int64_t lease_after_ms;    /* monotonic */
     int64_t sweep_ms;          /* monotonic: when overdue attempts are looked for next */
     struct mail *first, *last; /* steps to submit */
+    bool more_starts;          /* some may begin at once that did not in this turn */
     bool abandoned;            /* ended with steps still in the service's hands */
 
     _Atomic int64_t drain_by_ms; /* monotonic; INT64_MAX: no drain */
@@ -82,9 +89,10 @@ static uint32_t chance(struct sender *s)
     return (uint32_t)(s->random >> 32);
 }
 
-static int64_t crowded_pause_ms(struct sender *s)
+static int64_t crowded_pause_ms(struct sender *s, const struct origin *origin)
 {
-    return CROWDED_PAUSE_MS / 2 + chance(s) % CROWDED_PAUSE_MS;
+    int64_t pause_ms = origin->standing == STANDING_BAD ? CROWDED_BAD_PAUSE_MS : CROWDED_PAUSE_MS;
+    return pause_ms / 2 + chance(s) % pause_ms;
 }
 
 static bool is_draining(struct sender *s)
@@ -231,7 +239,7 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
     else if (origins_shut_ms(origin, now_ms) > 0)
         give_back(s, sending, origins_turn_away_ms(origin, now_ms));
     else if (!origins_has_room(&s->origins, origin, now_ms))
-        give_back(s, sending, crowded_pause_ms(s));
+        give_back(s, sending, crowded_pause_ms(s, origin));
     else
         origins_push(&s->origins, origin, sending);
 }
@@ -278,7 +286,7 @@ static void take_answers(struct sender *s, int64_t now_ms)
 static void lease_more(struct sender *s, int64_t now_ms)
 {
     if (s->leasing || is_draining(s) || now_ms < s->lease_after_ms ||
-        s->held + s->window > HELD_WINDOWS * s->window)
+        s->held + s->window > HELD_WINDOWS * s->window + s->origins.unproven)
         return;
     s->lease = (struct step){ .kind = STEP_LEASE, .parkable = true };
     s->lease.u.lease.max = s->window;
@@ -322,7 +330,7 @@ static int start_attempt(struct sender *s, struct sending *sending)
         rest(s, t);
         return -1;
     }
-    CURLMcode code = curl_multi_add_handle(s->multi, t->easy);
+    CURLMcode code = curl_multi_add_handle(s->io.multi, t->easy);
     if (code != CURLM_OK) {
         log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
                  LOG_S("why", curl_multi_strerror(code)));
@@ -335,10 +343,14 @@ static int start_attempt(struct sender *s, struct sending *sending)
     return 0;
 }
 
+/* All that may start, but few at origins without a success: a thousand connections made in one turn
+ * would keep the answers of the others waiting. */
 static void start_attempts(struct sender *s, int64_t now_ms)
 {
-    struct sending *sending;
-    while ((sending = origins_next(&s->origins, now_ms)) != NULL) {
+    struct sending *sending = NULL;
+    unsigned unproven = 0;
+    while ((sending = origins_next(&s->origins, unproven < UNPROVEN_A_TURN, now_ms)) != NULL) {
+        unproven += sending->origin->standing != STANDING_GOOD;
         if (sending->start_by_ms <= now_ms) {
             origins_ended(&s->origins, sending->origin, false, -1, now_ms);
             give_back(s, sending, 0);
@@ -347,13 +359,14 @@ static void start_attempts(struct sender *s, int64_t now_ms)
             give_back(s, sending, STARVED_PAUSE_MS);
         }
     }
+    s->more_starts = unproven == UNPROVEN_A_TURN;
 }
 
 /* Take t out of libcurl's hands; its attempt is the caller's. */
 static struct sending *leave_multi(struct sender *s, struct transfer *t)
 {
     struct sending *sending = t->sending;
-    (void)curl_multi_remove_handle(s->multi, t->easy);
+    (void)curl_multi_remove_handle(s->io.multi, t->easy);
     TAILQ_REMOVE(&s->at_work, t, in_list);
     rest(s, t);
     atomic_fetch_sub(&s->in_flight, 1);
@@ -443,7 +456,7 @@ static void end_transfers(struct sender *s, int64_t now_ms)
 {
     struct CURLMsg *msg;
     int left;
-    while ((msg = curl_multi_info_read(s->multi, &left)) != NULL) {
+    while ((msg = curl_multi_info_read(s->io.multi, &left)) != NULL) {
         struct transfer *t = NULL;
         if (msg->msg != CURLMSG_DONE)
             continue;
@@ -471,7 +484,7 @@ static void sweep(struct sender *s, int64_t now_ms)
     give_back_waiting(s, now_ms, 0);
     for (sending = origins_take_crowd(&s->origins, now_ms); sending; sending = next) {
         next = sending->next;
-        give_back(s, sending, crowded_pause_ms(s));
+        give_back(s, sending, crowded_pause_ms(s, sending->origin));
     }
     show_breakers(s);
     s->sweep_ms = now_ms + SWEEP_MS;
@@ -500,9 +513,8 @@ static void keep_before(int64_t *wait_ms, int64_t then_ms, int64_t now_ms)
 
 static void sleep_and_perform(struct sender *s, int64_t now_ms)
 {
-    struct curl_waitfd box = { .fd = s->box.fd, .events = CURL_WAIT_POLLIN };
-    int64_t wait_ms = IDLE_MS;
-    int running;
+    int64_t wait_ms = s->more_starts ? 0 : IDLE_MS;
+    struct err err;
     if (s->held > 0)
         keep_before(&wait_ms, s->sweep_ms, now_ms);
     if (!s->leasing && !is_draining(s) && s->lease_after_ms > now_ms)
@@ -511,11 +523,8 @@ static void sleep_and_perform(struct sender *s, int64_t now_ms)
         keep_before(&wait_ms, atomic_load(&s->drain_by_ms), now_ms);
     if (atomic_load(&s->stop_ms) != INT64_MAX)
         keep_before(&wait_ms, now_ms + SWEEP_MS, now_ms);
-    CURLMcode code = curl_multi_poll(s->multi, &box, 1, (int)wait_ms, NULL);
-    if (code == CURLM_OK)
-        code = curl_multi_perform(s->multi, &running);
-    if (code != CURLM_OK) {
-        log_error("webhook_multi", LOG_S("why", curl_multi_strerror(code)));
+    if (io_wait(&s->io, wait_ms, &err) < 0) {
+        log_error("webhook_multi", LOG_S("why", err.msg));
         (void)poll(NULL, 0, 100); /* most likely memory: do not spin until there is some */
     }
 }
@@ -541,11 +550,13 @@ static bool has_ended(struct sender *s, int64_t now_ms)
 static void *sender_run(void *arg)
 {
     struct sender *s = arg;
+    (void)pthread_setname_np(pthread_self(), "assay-webhook");
     for (;;) {
         int64_t now_ms = clock_mono_ms();
         take_answers(s, now_ms);
         end_transfers(s, now_ms);
         if (is_draining(s)) {
+            s->more_starts = false;
             drain(s, now_ms);
         } else {
             if (now_ms >= s->sweep_ms)
@@ -570,8 +581,7 @@ static void sender_free(struct sender *s)
         transfer_free(t);
     }
     origins_release(&s->origins);
-    if (s->multi)
-        (void)curl_multi_cleanup(s->multi);
+    io_release(&s->io);
     (void)pthread_mutex_destroy(&s->shown_lock);
     if (s->box.fd >= 0)
         mailbox_release(&s->box);
@@ -584,6 +594,16 @@ DEFINE_FREEP(struct sender *, sender_free)
 static int or_default(int value, int otherwise)
 {
     return value ? value : otherwise;
+}
+
+/* How many attempts may hang at once at origins without a success: each has a descriptor. */
+static unsigned unproven_window(unsigned configured)
+{
+    struct rlimit files;
+    unsigned most = configured ? configured : DEFAULT_UNPROVEN;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max / 4 < most)
+        most = (unsigned)(files.rlim_max / 4) + 1;
+    return most;
 }
 
 /* With every signal blocked: they are the main thread's, and OpenSSL may raise SIGPIPE. */
@@ -609,13 +629,14 @@ int sender_start(struct service *service, const struct policy *policy,
         return err_set(err, ERR_NOMEM, "out of memory");
     }
     CLEANUP(sender_freep) struct sender *s = fresh;
-    s->box.fd = -1;
+    s->box.fd = s->io.epoll_fd = s->io.wake_fd = -1;
     s->service = service;
     (void)pthread_mutex_init(&s->shown_lock, NULL);
     s->window = config->window ? config->window : DEFAULT_WINDOW;
     s->to_transfer = (struct transfer_config){
         .policy = policy,
         .signer = config->signer,
+        .io = &s->io,
         .connect_timeout_ms = or_default(config->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS),
         .total_timeout_ms = or_default(config->total_timeout_ms, DEFAULT_TOTAL_TIMEOUT_MS),
     };
@@ -624,16 +645,17 @@ int sender_start(struct service *service, const struct policy *policy,
     TAILQ_INIT(&s->at_rest);
     TAILQ_INIT(&s->at_work);
     schedule_init(&s->schedule, config->delays_ms, config->n_delays);
-    origins_init(&s->origins, s->window, config->per_host ? config->per_host : DEFAULT_PER_HOST,
-                 config->breaker);
+    origins_init(&s->origins, s->window, unproven_window(config->unproven),
+                 config->per_host ? config->per_host : DEFAULT_PER_HOST, config->breaker);
     if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) < 0 || s->random == 0)
         s->random = (uint64_t)clock_mono_us() | 1; /* it only spreads retries: any seed will do */
     if (mailbox_init(&s->box, err) < 0)
         return -1;
-    s->multi = curl_multi_init();
-    if (!s->multi)
-        return err_set(err, ERR_NOMEM, "curl_multi_init");
-    (void)curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)s->window);
+    if (io_init(&s->io, s->box.fd, err) < 0)
+        return -1;
+    /* More than may run: else those of receivers that answer are closed for those that hang. */
+    (void)curl_multi_setopt(s->io.multi, CURLMOPT_MAXCONNECTS,
+                            (long)(s->window + s->origins.unproven));
     if (start_thread(s, err) < 0)
         return -1;
     *ret_sender = TAKE(s);
@@ -667,7 +689,7 @@ size_t sender_breakers(struct sender *s,
 void sender_drain(struct sender *s, int grace_ms)
 {
     atomic_store(&s->drain_by_ms, clock_mono_ms() + grace_ms);
-    (void)curl_multi_wakeup(s->multi);
+    io_wake(&s->io);
 }
 
 void sender_stop(struct sender *s)
@@ -678,7 +700,7 @@ void sender_stop(struct sender *s)
         sender_drain(s, 0);
     service_unpark(s->service); /* or our lease would stay parked there */
     atomic_store(&s->stop_ms, clock_mono_ms());
-    (void)curl_multi_wakeup(s->multi);
+    io_wake(&s->io);
     (void)pthread_join(s->thread, NULL);
     if (s->abandoned)
         log_warn("webhook_store_silent", LOG_I("events", s->held));

@@ -2,7 +2,8 @@
 #define WEBHOOK_SENDER_H
 /* sender: the webhook thread. Leases due events from the store, posts them with one libcurl multi
  * handle, and reports what came of each. The backlog stays in the store; at most `window` transfers run
- * at once, `per_host` to one origin, origins in turn. */
+ * at once to origins that answer, `per_host` to one, origins in turn; and `unproven` to those without a
+ * success in the last five minutes, which hang there and cost next to nothing. */
 #include <stdint.h>
 
 #include "store/service.h"
@@ -17,6 +18,7 @@ enum { SENDER_MAX_DELAYS = 32 };
 
 struct sender_config {
     unsigned window;                          /* 0: 256 */
+    unsigned unproven;                        /* 0: 1024, or a quarter of the files one may open */
     unsigned per_host;                        /* 0: 4 */
     int connect_timeout_ms, total_timeout_ms; /* 0: 3000, 10000 */
     /* Pause after the n-th failed attempt; the event is dead when they are used up. n_delays 0: the

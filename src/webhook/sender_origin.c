@@ -25,10 +25,10 @@ static bool is_good(const struct origin *origin)
     return origin->standing == STANDING_GOOD;
 }
 
-void origins_init(struct origins *origins, unsigned window, unsigned per_host,
+void origins_init(struct origins *origins, unsigned window, unsigned unproven, unsigned per_host,
                   const struct breaker_rule *rule)
 {
-    *origins = (struct origins){ .window = window, .per_host = per_host };
+    *origins = (struct origins){ .window = window, .unproven = unproven, .per_host = per_host };
     origins->rule = rule ? *rule : breaker_default_rule;
     for (unsigned i = 0; i < ORIGIN_BUCKETS; i++)
         LIST_INIT(&origins->buckets[i]);
@@ -217,14 +217,16 @@ static void demote(struct origins *origins, int64_t now_ms)
 }
 
 /* The origin whose turn it is, out of its list. NULL: none may send. */
-static struct origin *next_origin(struct origins *origins, int64_t now_ms)
+static struct origin *next_origin(struct origins *origins, bool unproven, int64_t now_ms)
 {
     demote(origins, now_ms);
-    unsigned half = origins->window > 1 ? origins->window / 2 : 1;
-    struct origin *good = TAILQ_FIRST(&origins->ready[STANDING_GOOD]), *other = NULL;
-    if (origins->running_unproven < half)
+    struct origin *good = NULL, *other = NULL;
+    if (origins->running - origins->running_unproven < origins->window)
+        good = TAILQ_FIRST(&origins->ready[STANDING_GOOD]);
+    unproven &= origins->running_unproven < origins->unproven;
+    if (unproven)
         other = TAILQ_FIRST(&origins->ready[STANDING_NEW]);
-    if (origins->running_unproven < half && !other)
+    if (unproven && !other)
         other = TAILQ_FIRST(&origins->ready[STANDING_BAD]);
     struct origin *origin = good && (origins->turn || !other) ? good : other;
     if (!origin)
@@ -234,11 +236,9 @@ static struct origin *next_origin(struct origins *origins, int64_t now_ms)
     return origin;
 }
 
-struct sending *origins_next(struct origins *origins, int64_t now_ms)
+struct sending *origins_next(struct origins *origins, bool unproven, int64_t now_ms)
 {
-    if (origins->running >= origins->window)
-        return NULL;
-    struct origin *origin = next_origin(origins, now_ms);
+    struct origin *origin = next_origin(origins, unproven, now_ms);
     if (!origin)
         return NULL;
     struct sendings *list = &origin->waiting[origin->waiting[false].n == 0];

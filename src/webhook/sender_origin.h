@@ -4,10 +4,11 @@
  * turns, so that none is kept waiting by another. Part of the sender; its thread only. No clock and no
  * I/O in here: now_ms is always the monotonic one.
  *
- *  1. At most `window` attempts run, at most `per_host` of them to one origin, and two at a time to an
- *     origin that has had no success in the last five minutes.
- *  2. Those origins have at most half the window together: what hangs there for ten seconds at a time
- *     leaves the other half to those that answer. Of them, the new ones come before those that failed.
+ *  1. At most `window` attempts run to origins that had a success in the last five minutes, at most
+ *     `per_host` of them to one.
+ *  2. At the others at most `unproven` run, two to one: what hangs there for ten seconds takes nothing
+ *     from those that answer, and there is room for many that hang and one that is only new. The new
+ *     ones come before those that failed.
  *  3. No more events wait for an origin than it can be expected to take in ten seconds, and those of
  *     origins without a success fill no more than half of what is held (HELD_WINDOWS × window) for
  *     longer than a second or two: memory, too, is left to those that answer.
@@ -67,7 +68,7 @@ LIST_HEAD(origin_bucket, origin);
 TAILQ_HEAD(origin_list, origin);
 
 struct origins {
-    unsigned window, per_host;
+    unsigned window, unproven, per_host;
     struct breaker_rule rule;
     unsigned running, running_unproven, waiting_unproven;
     bool crowded, was_crowded; /* by events of unproven origins, at the last look, the one before */
@@ -79,7 +80,7 @@ struct origins {
 };
 
 /* rule NULL: the default. */
-void origins_init(struct origins *origins, unsigned window, unsigned per_host,
+void origins_init(struct origins *origins, unsigned window, unsigned unproven, unsigned per_host,
                   const struct breaker_rule *rule);
 /* Nothing waits or runs any more. */
 void origins_release(struct origins *origins);
@@ -94,8 +95,9 @@ int64_t origins_shut_ms(struct origin *origin, int64_t now_ms);
  * after another behind the first, so that they neither come all at once nor again and again. */
 int64_t origins_turn_away_ms(struct origin *origin, int64_t now_ms);
 void origins_push(struct origins *origins, struct origin *origin, struct sending *sending);
-/* The next attempt to make, which from now on runs. NULL: none may start. */
-struct sending *origins_next(struct origins *origins, int64_t now_ms);
+/* The next attempt to make, which from now on runs. NULL: none may start. unproven false: only at origins
+ * that had a success. */
+struct sending *origins_next(struct origins *origins, bool unproven, int64_t now_ms);
 /* A running attempt is over. ok: with success; duration_ms -1: it says nothing of the origin. true: its
  * breaker has changed its state; if it is open now, take out what waits. */
 bool origins_ended(struct origins *origins, struct origin *origin, bool ok, int64_t duration_ms,

@@ -11,6 +11,8 @@
 #include "base/cleanup.h"
 #include "base/version.h"
 
+enum { READ_BUFFER_LEN = 4096 }; /* answers are short, and a thousand may be waited for */
+
 const char *event_word(enum notify notify)
 {
     switch (notify) {
@@ -36,10 +38,13 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    if (fd >= 0)
+    if (fd >= 0) {
         t->tried = true;
-    else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        if (t->io)
+            io_socket_made(t->io, fd);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
         t->starved = true;
+    }
     return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
@@ -119,6 +124,11 @@ static CURLcode set_options(struct transfer *t, const struct transfer_config *co
     SET(CURLOPT_PROXY, ""); /* else http_proxy in the environment would go round open_socket() */
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, t);
+    if (t->io) {
+        SET(CURLOPT_CLOSESOCKETFUNCTION, io_socket_close);
+        SET(CURLOPT_CLOSESOCKETDATA, t->io);
+    }
+    SET(CURLOPT_BUFFERSIZE, (long)READ_BUFFER_LEN);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)config->connect_timeout_ms);
     SET(CURLOPT_TIMEOUT_MS, (long)config->total_timeout_ms);
@@ -151,6 +161,7 @@ int transfer_new(const struct transfer_config *config, struct transfer **ret_tra
     buf_init(&t->body, TRANSFER_MAX_REQUEST);
     t->policy = config->policy;
     t->signer = config->signer;
+    t->io = config->io;
     t->easy = curl_easy_init();
     if (!t->easy)
         return err_set(err, ERR_NOMEM, "curl_easy_init");

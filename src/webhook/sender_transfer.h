@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "store/store.h"
 #include "webhook/policy.h"
+#include "webhook/sender_io.h"
 #include "webhook/sender_schedule.h"
 #include "webhook/signature.h"
 
@@ -27,6 +28,7 @@ enum {
 struct transfer {
     TAILQ_ENTRY(transfer) in_list; /* of the sender's: those at rest, those at work */
     CURL *easy;
+    struct io *io;
     const struct policy *policy;
     struct signer *signer;   /* NULL: unsigned */
     struct sending *sending; /* NULL: at rest */
@@ -49,6 +51,7 @@ const char *event_word(enum notify notify); /* "started", "success", "failed" */
 struct transfer_config { /* all borrowed until transfer_free() */
     const struct policy *policy;
     struct signer *signer; /* NULL: unsigned */
+    struct io *io;         /* whose multi it is for; NULL: none */
     int connect_timeout_ms, total_timeout_ms;
 };
 int transfer_new(const struct transfer_config *config, struct transfer **ret_transfer,

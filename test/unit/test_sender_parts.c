@@ -186,7 +186,7 @@ static const char *starts(struct origins *o, int64_t now_ms)
     static char text[MANY * 4];
     size_t n = 0;
     struct sending *sending;
-    while ((sending = origins_next(o, now_ms)) != NULL)
+    while ((sending = origins_next(o, true, now_ms)) != NULL)
         text[n++] = sending->origin->name[0];
     text[n] = '\0';
     return text;
@@ -213,7 +213,7 @@ static void origins_take_turns_up_to_their_limit(void **state)
     (void)state;
     struct origins o;
     struct sending a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 };
-    origins_init(&o, 100, 3, NULL);
+    origins_init(&o, 100, (100 + 1) / 2, 3, NULL);
     prove(&o, "a", 0);
     prove(&o, "b", 0);
     prove(&o, "c", 0);
@@ -239,39 +239,40 @@ static void an_origins_events_keep_their_order(void **state)
     (void)state;
     struct origins o;
     struct sending a[4] = { 0 };
-    origins_init(&o, 4, 4, NULL);
+    origins_init(&o, 4, (4 + 1) / 2, 4, NULL);
     prove(&o, "a", 0);
     push(&o, "a", a, 2);
-    assert_ptr_equal(origins_next(&o, 0), &a[0]);
+    assert_ptr_equal(origins_next(&o, true, 0), &a[0]);
     push(&o, "a", a + 2, 2);
-    assert_ptr_equal(origins_next(&o, 0), &a[1]);
+    assert_ptr_equal(origins_next(&o, true, 0), &a[1]);
     finish(&o, "a", 2, true, 1, 0);
-    assert_ptr_equal(origins_next(&o, 0), &a[2]);
-    assert_ptr_equal(origins_next(&o, 0), &a[3]);
+    assert_ptr_equal(origins_next(&o, true, 0), &a[2]);
+    assert_ptr_equal(origins_next(&o, true, 0), &a[3]);
     finish(&o, "a", 2, true, 1, 0);
     origins_release(&o);
 }
 
-static void origins_that_never_answered_have_half_the_window(void **state)
+static void origins_that_never_answered_have_a_window_of_their_own(void **state)
 {
     (void)state;
     struct origins o;
     struct sending a[MANY] = { 0 }, b[MANY] = { 0 }, c[MANY] = { 0 }, d[MANY] = { 0 };
-    origins_init(&o, 8, 8, NULL);
+    origins_init(&o, 8, (8 + 1) / 2, 8, NULL);
     prove(&o, "c", 0);
     push(&o, "a", a, 8);
     push(&o, "b", b, 8);
     push(&o, "d", d, 8);
-    assert_string_equal(starts(&o, 0), "abda"); /* each two at most, half of eight together */
-    push(&o, "c", c, 8);                        /* the other half is free for it */
-    assert_string_equal(starts(&o, 0), "cccc");
-    finish(&o, "c", 4, true, 1, 0);
+    assert_string_equal(starts(&o, 0), "abda"); /* each two at most, four together */
+    push(&o, "c", c, 8);                        /* the whole window is free for it */
+    assert_string_equal(starts(&o, 0), "cccccccc");
+    finish(&o, "c", 8, true, 1, 0);
+    push(&o, "c", c, 8);
     finish(&o, "a", 1, true, 1, 0); /* a has proven itself: what it runs counts no more */
     assert_int_equal(o.running_unproven, 2);
     /* a and c alternate with b and d as far as those may */
     const char *text = starts(&o, 0);
-    assert_int_equal(strlen(text), 5);
-    assert_int_equal(o.running, 8);
+    assert_int_equal(strlen(text), 9);
+    assert_int_equal(o.running, 12);
     assert_int_equal(o.running_unproven, 4);
     struct sending *left;
     while ((left = origins_take(&o, INT64_MAX)) != NULL)
@@ -289,7 +290,7 @@ static void a_window_of_one_still_serves_new_origins(void **state)
     (void)state;
     struct origins o;
     struct sending a[2] = { 0 };
-    origins_init(&o, 1, 4, NULL);
+    origins_init(&o, 1, (1 + 1) / 2, 4, NULL);
     push(&o, "a", a, 2);
     assert_string_equal(starts(&o, 0), "a");
     finish(&o, "a", 1, false, 1, 0);
@@ -303,7 +304,7 @@ static void a_success_counts_for_five_minutes(void **state)
     (void)state;
     struct origins o;
     struct sending a[MANY] = { 0 };
-    origins_init(&o, 8, 8, NULL);
+    origins_init(&o, 8, (8 + 1) / 2, 8, NULL);
     prove(&o, "a", 1000);
     push(&o, "a", a, 8);
     assert_string_equal(starts(&o, 1000 + 5 * MINUTE), "aaaaaaaa");
@@ -332,7 +333,7 @@ static void an_origin_holds_what_it_can_take_in_ten_seconds(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct origins o;
         struct sending a[2] = { 0 };
-        origins_init(&o, 16, 2, NULL);
+        origins_init(&o, 16, (16 + 1) / 2, 2, NULL);
         if (rows[i].duration_ms >= 0) {
             push(&o, "a", a, 1);
             assert_string_equal(starts(&o, 0), "a");
@@ -369,7 +370,7 @@ static void who_turns_out_to_be_slow_loses_the_youngest_of_its_queue(void **stat
     (void)state;
     struct origins o;
     struct sending a[MANY] = { 0 }, b[MANY] = { 0 };
-    origins_init(&o, 64, 2, NULL);
+    origins_init(&o, 64, (64 + 1) / 2, 2, NULL);
     push(&o, "a", a, 32);
     push(&o, "b", b, 8);
     assert_string_equal(starts(&o, 0), "abab");
@@ -382,7 +383,7 @@ static void who_turns_out_to_be_slow_loses_the_youngest_of_its_queue(void **stat
     push(&o, "a", a + 22, 1); /* behind the last that stayed */
     finish(&o, "a", 2, true, 1, 1000);
     unsigned n = 0;
-    for (struct sending *next; (next = origins_next(&o, 1000)) != NULL; n++) {
+    for (struct sending *next; (next = origins_next(&o, true, 1000)) != NULL; n++) {
         if (next->origin->name[0] == 'a')
             assert_true(next <= &a[22]);
         finish(&o, next->origin->name, 1, true, 1, 1000);
@@ -399,7 +400,8 @@ static void unproven_origins_do_not_fill_the_memory_for_long(void **state)
     struct origins o;
     struct sending attempts[MANY][4] = { 0 }, good[2] = { 0 };
     char name[16];
-    origins_init(&o, 16, 1, NULL); /* 64 may be held, 32 of them by origins without a success */
+    origins_init(&o, 16, (16 + 1) / 2, 1,
+                 NULL); /* 64 may be held, 32 of them by origins without a success */
     prove(&o, "good", 0);
     for (unsigned i = 0; i < 12; i++) {
         (void)snprintf(name, sizeof(name), "dead%u", i);
@@ -426,7 +428,7 @@ static void what_waited_too_long_is_taken_out(void **state)
     (void)state;
     struct origins o;
     struct sending a[3] = { 0 }, b[1] = { 0 };
-    origins_init(&o, 4, 1, NULL);
+    origins_init(&o, 4, (4 + 1) / 2, 1, NULL);
     for (int i = 0; i < 3; i++)
         a[i].start_by_ms = 100 * (i + 1);
     b[0].start_by_ms = 150;
@@ -450,7 +452,7 @@ static void idle_origins_are_forgotten_but_never_busy_ones(void **state)
     struct origins o;
     struct sending busy[2] = { 0 };
     char name[32];
-    origins_init(&o, 4, 1, NULL);
+    origins_init(&o, 4, (4 + 1) / 2, 1, NULL);
     push(&o, "busy", busy, 2);
     assert_string_equal(starts(&o, 0), "b");
     prove(&o, "old", 0);
@@ -472,7 +474,7 @@ static void first_attempts_come_before_retries(void **state)
     (void)state;
     struct origins o;
     struct sending old[6] = { 0 }, fresh[3] = { 0 };
-    origins_init(&o, 8, 1, NULL);
+    origins_init(&o, 8, (8 + 1) / 2, 1, NULL);
     prove(&o, "a", 0);
     for (int i = 0; i < 6; i++)
         old[i].retry = true;
@@ -480,7 +482,7 @@ static void first_attempts_come_before_retries(void **state)
     push(&o, "a", fresh, 3);
     struct sending *const expected[] = { &fresh[0], &fresh[1], &fresh[2], &old[0], &old[1] };
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
-        assert_ptr_equal(origins_next(&o, 0), expected[i]);
+        assert_ptr_equal(origins_next(&o, true, 0), expected[i]);
         finish(&o, "a", 1, true, 1, 0);
     }
     struct origin *origin = get(&o, "a");
@@ -489,7 +491,7 @@ static void first_attempts_come_before_retries(void **state)
     struct sending *taken = origins_take_crowd(&o, 0);
     assert_ptr_equal(taken, &old[3]); /* the youngest retries go */
     assert_int_equal(length(taken), 3);
-    assert_ptr_equal(origins_next(&o, 0), &fresh[0]);
+    assert_ptr_equal(origins_next(&o, true, 0), &fresh[0]);
     finish(&o, "a", 1, true, 1, 0);
     assert_int_equal(length(origins_take(&o, INT64_MAX)), 3);
     origins_release(&o);
@@ -500,7 +502,7 @@ static void new_origins_come_before_those_that_failed(void **state)
     (void)state;
     struct origins o;
     struct sending bad[4] = { 0 }, fresh[2] = { 0 };
-    origins_init(&o, 4, 2, NULL); /* two for those without a success */
+    origins_init(&o, 4, (4 + 1) / 2, 2, NULL); /* two for those without a success */
     push(&o, "bad", bad, 2);
     assert_string_equal(starts(&o, 0), "bb");
     finish(&o, "bad", 2, false, 1, 0);
@@ -519,7 +521,7 @@ static void an_open_breaker_holds_its_origin_alone(void **state)
     struct origins o;
     struct sending bad[MANY] = { 0 }, good[2] = { 0 };
     bool changed = false;
-    origins_init(&o, 16, 4, NULL);
+    origins_init(&o, 16, (16 + 1) / 2, 4, NULL);
     for (int i = 0; i < 10; i++) {
         push(&o, "bad", &bad[i], 1);
         assert_string_equal(starts(&o, 0), "b");
@@ -547,7 +549,7 @@ static void an_open_breaker_holds_its_origin_alone(void **state)
     origins_release(&o);
 }
 
-/* A window of 256; a good origin that gets an event every millisecond and answers in two; and, from a
+/* Windows of 256 and of 128; a good origin that gets an event every millisecond and answers in two; and, from a
  * second on, 1,000 others with one event each that take ten seconds to fail. In steps of a millisecond:
  * how long do the good one's events wait for their start? */
 static void a_thousand_black_holes_delay_nobody(void **state)
@@ -564,7 +566,7 @@ static void a_thousand_black_holes_delay_nobody(void **state)
     int64_t longest_ms = 0;
     memset(holes, 0, sizeof(holes));
     memset(good, 0, sizeof(good));
-    origins_init(&o, 256, AT_ONCE, NULL);
+    origins_init(&o, 256, (256 + 1) / 2, AT_ONCE, NULL);
     prove(&o, "good", 0);
     for (int64_t now_ms = 1; now_ms < STEPS; now_ms++) {
         for (int i = 0; i < AT_ONCE; i++)
@@ -581,7 +583,7 @@ static void a_thousand_black_holes_delay_nobody(void **state)
         }
         pushed_ms[next_good] = now_ms;
         push(&o, "good", &good[next_good++], 1);
-        while ((sending = origins_next(&o, now_ms)) != NULL) {
+        while ((sending = origins_next(&o, true, now_ms)) != NULL) {
             if (sending >= good && sending < good + STEPS) {
                 int64_t waited_ms = now_ms - pushed_ms[sending - good];
                 longest_ms = longest_ms > waited_ms ? longest_ms : waited_ms;
@@ -597,7 +599,7 @@ static void a_thousand_black_holes_delay_nobody(void **state)
         assert_true(o.running_unproven <= 128);
     }
     assert_int_equal(longest_ms, 0);
-    assert_int_equal(started_holes, 3 * 128); /* half the window, every ten seconds */
+    assert_int_equal(started_holes, 3 * 128); /* theirs, every ten seconds */
     assert_int_equal(ended_holes, 2 * 128);
     for (struct sending *left = origins_take(&o, INT64_MAX); left; left = left->next)
         ;
@@ -618,7 +620,7 @@ int main(void)
         cmocka_unit_test(every_failure_has_a_word),
         cmocka_unit_test(origins_take_turns_up_to_their_limit),
         cmocka_unit_test(an_origins_events_keep_their_order),
-        cmocka_unit_test(origins_that_never_answered_have_half_the_window),
+        cmocka_unit_test(origins_that_never_answered_have_a_window_of_their_own),
         cmocka_unit_test(a_window_of_one_still_serves_new_origins),
         cmocka_unit_test(a_success_counts_for_five_minutes),
         cmocka_unit_test(an_origin_holds_what_it_can_take_in_ten_seconds),
