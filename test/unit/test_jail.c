@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "support/emulated.h"
 #include "validate/jail.h"
 
 /* What a hijacked child might try. Each returns when it was refused, or ends with _exit(ESCAPED). */
@@ -275,7 +276,7 @@ static void every_escape_is_held(void **state)
     unsigned wrong = 0;
 
     (void)state;
-    if (JAIL_HAS_SANITIZER)
+    if (JAIL_HAS_SANITIZER || emulated())
         skip();
     for (size_t i = 0; i < ARRAY_LEN(escapes); i++) {
         int status = end_of(escapes[i].attempt);
@@ -296,7 +297,7 @@ static void landlock_alone_keeps_files_and_ports_away(void **state)
     pid_t pid;
 
     (void)state;
-    if (JAIL_HAS_SANITIZER)
+    if (JAIL_HAS_SANITIZER || emulated())
         skip();
     parent = getpid();
     pid = fork();
@@ -339,7 +340,7 @@ static void work_as_usual(void)
 static void what_a_check_needs_is_left(void **state)
 {
     (void)state;
-    if (JAIL_HAS_SANITIZER)
+    if (JAIL_HAS_SANITIZER || emulated())
         skip();
     assert_int_equal(0, end_of(work_as_usual));
 }
@@ -353,7 +354,7 @@ static void a_process_of_the_same_user_cannot_look_inside(void **state)
     char byte;
 
     (void)state;
-    if (JAIL_HAS_SANITIZER)
+    if (JAIL_HAS_SANITIZER || emulated())
         skip();
     assert_int_equal(0, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
     pid = fork();
