@@ -5,7 +5,8 @@
  *
  *     POST /assets/image         POST /assets/images (a batch)
  *     GET  /assets               GET  /assets/{id}              POST /assets/{id}/retry
- *     GET  /events               GET  /openapi.json
+ *     GET  /webhooks             GET  /webhooks/{id}            POST /webhooks/{id}/resend
+ *     POST /webhooks/resend      GET  /events                   GET  /openapi.json
  *     GET  /healthz              GET  /readyz                   GET  /metrics
  *
  * docs/API.md says what each does; the table of them is in routes.c. */

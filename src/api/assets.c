@@ -95,7 +95,8 @@ void api_post_asset(struct api_thread *t, struct http_exchange *x,
     }
     int has_key = idempotency_key(request, p->exchange.client, p->key);
     if (has_key < 0) {
-        api_problem(t, x, 400, "Idempotency-Key must be 1 to 255 visible ASCII characters.", NULL,
+        api_problem(t, x, 400,
+                    "Idempotency-Key must be 1 to 255 characters, in quotes if not plain.", NULL,
                     NULL);
         return;
     }
@@ -123,7 +124,13 @@ void api_post_asset(struct api_thread *t, struct http_exchange *x,
 
 static void show(struct api_thread *t, struct http_exchange *x, const struct asset *asset)
 {
-    view_asset(asset, false, &t->body);
+    CLEANUP(event_page_release) struct event_page deliveries = { 0 };
+    struct err err;
+    if (store_deliveries(t->api->store, asset->id, &deliveries, &err) < 0) {
+        api_store_is_away(t, x, &err);
+        return;
+    }
+    view_asset(asset, &deliveries, &t->body);
     api_reply(t, x, 200, api_json_type, NULL);
 }
 

@@ -129,7 +129,7 @@ void api_list_assets(struct api_thread *t, struct http_exchange *x,
     for (size_t i = 0; i < page.n; i++) {
         if (i > 0)
             (void)buf_adds(&t->body, ",");
-        view_asset(&page.assets[i], true, &t->body);
+        view_asset(&page.assets[i], NULL, &t->body);
     }
     if (page.more)
         (void)buf_addf(&t->body, "],\"next\":\"%s\"}", page.next);

@@ -7,6 +7,7 @@
  *   assets.c   one asset: accepted, looked at (at once or at its end), validated again
  *   batch.c    many assets in one request
  *   list.c     pages of assets
+ *   webhooks.c what became of events, and how to have them sent again
  *   follow.c   the feed: as a stream, as pages, and who waits for an asset's end
  *   health.c   liveness, readiness, the API's own description
  *   metrics.c  what Prometheus reads

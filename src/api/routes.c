@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "api/parts.h"
+#include "api/webhooks.h"
 #include "base/cleanup.h"
 
 /* Fixed paths come before those with {id}. A path that is here is in openapi.json too: a test sees to it. */
@@ -9,6 +10,10 @@ const struct route api_routes[API_ROUTES] = {
     { .path = "/assets/images", .post = api_post_batch, .max_body = BATCH_BODY_MAX },
     { .path = "/assets", .get = api_list_assets },
     { .path = "/events", .get = api_get_events },
+    { .path = "/webhooks", .get = api_list_webhooks },
+    { .path = "/webhooks/resend", .post = api_resend_dead },
+    { .path = "/webhooks/{id}", .get = api_get_webhook },
+    { .path = "/webhooks/{id}/resend", .post = api_resend_webhook },
     { .path = "/healthz", .get = api_healthz, .open = true, .health = true },
     { .path = "/readyz", .get = api_readyz, .open = true, .health = true },
     { .path = "/metrics", .get = api_metrics, .health = true },

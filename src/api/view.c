@@ -58,7 +58,45 @@ static void add_members(struct buf *out, const char *object)
     (void)buf_add(out, object + 1, len - 2);
 }
 
-void view_asset(const struct asset *asset, bool brief, struct buf *out)
+static void add_log(struct buf *out, const struct event_view *event)
+{
+    (void)buf_adds(out, ",\"log\":[");
+    for (size_t i = 0; i < event->n_log; i++) {
+        const struct attempt *a = &event->log[i];
+        char text[CLOCK_TEXT_LEN];
+        (void)buf_addf(out, "%s{\"at\":\"%s\",\"status\":", i > 0 ? "," : "",
+                       clock_text(a->at_ms, text));
+        (void)buf_addf(out, a->http_status ? "%d" : "null", a->http_status);
+        (void)buf_addf(out, ",\"durationMs\":%d", a->duration_ms);
+        add_text(out, "error", a->error);
+        (void)buf_adds(out, ",\"answer\":");
+        if (a->answer)
+            (void)buf_add_json(out, a->answer, a->answer_len);
+        else
+            (void)buf_adds(out, "null");
+        (void)buf_adds(out, "}");
+    }
+    (void)buf_adds(out, "]");
+}
+
+void view_event(const struct event_view *event, bool brief, struct buf *out)
+{
+    (void)buf_addf(out, "{\"id\":\"%s\",\"assetId\":\"%s\",\"notification\":\"%s\",\"run\":%u",
+                   event->webhook_id, event->asset_id, notify_name(event->notify), event->run);
+    (void)buf_addf(out, ",\"state\":\"%s\"", event_state_name(event->state));
+    add_text(out, "url", event->url);
+    (void)buf_addf(out, ",\"attempts\":%u,\"lastStatus\":", event->attempts);
+    (void)buf_addf(out, event->http_status ? "%d" : "null", event->http_status);
+    add_text(out, "lastError", event->error);
+    add_time(out, "createdAt", event->created_ms);
+    add_time(out, "lastAttemptAt", event->last_ms);
+    add_time(out, "nextAttemptAt", event->next_ms);
+    if (!brief)
+        add_log(out, event);
+    (void)buf_adds(out, "}");
+}
+
+void view_asset(const struct asset *asset, const struct event_page *deliveries, struct buf *out)
 {
     (void)buf_addf(out, "{\"id\":\"%s\",\"state\":\"%s\"", asset->id,
                    asset_state_name(asset->state));
@@ -71,12 +109,17 @@ void view_asset(const struct asset *asset, bool brief, struct buf *out)
     add_time(out, "startedAt", asset->started_ms);
     add_time(out, "endedAt", asset->ended_ms);
     (void)buf_addf(out, ",\"run\":%u,\"attempts\":%u", asset->run, asset->attempts);
-    if (!brief) {
+    if (deliveries) {
         add_members(out, asset->report ? asset->report : "{\"findings\":[],\"image\":null}");
         (void)buf_adds(out, ",\"notifications\":{");
         for (int i = 0; i < NOTIFY_COUNT; i++)
             add_delivery(out, (enum notify)i, &asset->deliveries[i]);
-        (void)buf_adds(out, "}");
+        (void)buf_adds(out, "},\"deliveries\":[");
+        for (size_t i = 0; i < deliveries->n; i++) {
+            (void)buf_adds(out, i > 0 ? "," : "");
+            view_event(&deliveries->events[i], false, out);
+        }
+        (void)buf_adds(out, "]");
     }
     (void)buf_adds(out, "}");
 }

@@ -74,6 +74,7 @@ struct sender { /* the thread's own, but for what is said to be atomic or consta
     _Atomic int64_t drain_by_ms; /* monotonic; INT64_MAX: no drain */
     _Atomic int64_t stop_ms;     /* monotonic: when sender_stop() was called; INT64_MAX: not yet */
     _Atomic uint64_t delivered[2], failed[2], dead[2], in_flight, trips;
+    struct histogram durations;
 
     pthread_mutex_t shown_lock;
     struct sender_breaker shown[SENDER_BREAKERS_MAX]; /* under it, as the next two */
@@ -176,6 +177,7 @@ static void settle(struct sender *s, struct sending *sending, const struct answe
                               : delivered->state == EVENT_DEAD    ? s->dead
                                                                   : s->failed;
     atomic_fetch_add(&count[event->notify != NOTIFY_START], 1);
+    histogram_add(&s->durations, &histogram_answers, duration_ms * INT64_C(1000));
     log_end(event, answer, duration_ms, delivered->state);
     gather(s, &sending->step);
 }
@@ -437,7 +439,8 @@ static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, in
     int duration_ms = (int)(duration_us / 1000);
     struct sending *sending = leave_multi(s, t);
     struct origin *origin = sending->origin;
-    bool silent = answer.ours || answer.refused; /* the origin had no part in it */
+    /* These say nothing of the origin: it had no part in them, or one of its URLs is gone. */
+    bool silent = answer.ours || answer.refused || answer.status == 410;
     bool changed =
         origins_ended(&s->origins, origin, answer.error == NULL, silent ? -1 : duration_ms, now_ms);
     if (answer.ours) {
@@ -674,6 +677,11 @@ void sender_stats(struct sender *s, struct sender_stats *ret_stats)
     (void)pthread_mutex_lock(&s->shown_lock);
     memcpy(ret_stats->breakers, s->n_breakers, sizeof(ret_stats->breakers));
     (void)pthread_mutex_unlock(&s->shown_lock);
+}
+
+const struct histogram *sender_durations(const struct sender *s)
+{
+    return &s->durations;
 }
 
 size_t sender_breakers(struct sender *s,
