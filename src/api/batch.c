@@ -279,7 +279,8 @@ void api_post_batch(struct api_thread *t, struct http_exchange *x,
         return;
     }
     if (has_key < 0) {
-        api_problem(t, x, 400, "Idempotency-Key must be 1 to 255 visible ASCII characters.", NULL,
+        api_problem(t, x, 400,
+                    "Idempotency-Key must be 1 to 255 characters, in quotes if not plain.", NULL,
                     NULL);
         return;
     }

@@ -492,7 +492,7 @@ void api_get_events(struct api_thread *t, struct http_exchange *x,
     char text[24] = "";
     if (last.data && last.len < sizeof(text))
         memcpy(text, last.data, last.len);
-    if (!fault && stream && last.len > 0) {
+    if (!fault && last.data) {
         q.has_after = query_number(text, 0, INT64_MAX, &q.after);
         if (!q.has_after)
             fault = "Last-Event-ID must be the id of an event";

@@ -1,9 +1,16 @@
 #include "api/idempotency.h"
 
+#include <ctype.h>
 #include <openssl/sha.h>
 #include <string.h>
 
 _Static_assert((int)SHA256_DIGEST_LENGTH == (int)IDEMPOTENCY_LEN, "keys are SHA-256");
+
+/* tchar (RFC 9110 §5.6.2), and what else stands in base64 and in names of things. */
+static bool is_bare(char c)
+{
+    return isalnum((unsigned char)c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~:/=@", c));
+}
 
 /* The characters of the key, without quotes and backslashes. 0: it is none. */
 static size_t read_key(struct http_slice field, char ret[static IDEMPOTENCY_KEY_MAX])
@@ -20,7 +27,7 @@ static size_t read_key(struct http_slice field, char ret[static IDEMPOTENCY_KEY_
         }
         if (quoted && c == '\\' && (++i == field.len || !strchr("\\\"", c = field.data[i])))
             return 0;
-        if (c < ' ' || c > '~' || (!quoted && strchr(" \",;", c)) || n == IDEMPOTENCY_KEY_MAX)
+        if (n == IDEMPOTENCY_KEY_MAX || !(quoted ? c >= ' ' && c <= '~' : is_bare(c)))
             return 0;
         ret[n++] = c;
     }

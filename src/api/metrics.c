@@ -162,7 +162,8 @@ static void write_webhooks(struct api *api, struct buf *out)
         }
     }
     metrics_family(out, duration, "histogram", "An attempt to send a webhook, up to its answer.");
-    metrics_histogram(out, duration, NULL, NULL, &histogram_answers);
+    metrics_histogram(out, duration, NULL, api->sender ? sender_durations(api->sender) : NULL,
+                      &histogram_answers);
 }
 
 static void write_build(struct buf *out)

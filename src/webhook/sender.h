@@ -6,6 +6,7 @@
  * success in the last five minutes, which hang there and cost next to nothing. */
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "store/service.h"
 #include "webhook/breaker.h"
 #include "webhook/policy.h"
@@ -52,6 +53,8 @@ enum { SENDER_BREAKERS_MAX = 64 };
 int sender_start(struct service *service, const struct policy *policy,
                  const struct sender_config *config, struct sender **ret_sender, struct err *err);
 void sender_stats(struct sender *sender, struct sender_stats *ret_stats);
+/* How long attempts took, whatever came of them; by histogram_answers. Any thread. */
+const struct histogram *sender_durations(const struct sender *sender);
 /* Some of those origins, as of about a second ago; returns how many. Any thread. */
 size_t sender_breakers(struct sender *sender,
                        struct sender_breaker ret_breakers[static SENDER_BREAKERS_MAX]);

@@ -1,0 +1,178 @@
+"""GET /events as a stream and as pages, and GET /assets/{id}?wait=…: who was away misses nothing."""
+import http.client
+import json
+import threading
+import time
+
+import pytest
+
+from harness.client import problem
+from harness.deadline import patient
+
+
+class Stream:
+    """A client of the event stream."""
+
+    def __init__(self, assay, query="", **headers):
+        self.connection = http.client.HTTPConnection("127.0.0.1", assay.port, timeout=patient(10))
+        self.connection.request("GET", "/events" + query, headers={
+            "Accept": "text/event-stream", **{name.replace("_", "-"): value for name, value in headers.items()}})
+        self.answer = self.connection.getresponse()
+        assert self.answer.status == 200, self.answer.read()
+        assert self.answer.headers["Content-Type"] == "text/event-stream"
+
+    def next(self):
+        """The next event's fields; None at the end."""
+        fields = {}
+        while True:
+            line = self.answer.readline().decode().rstrip("\n")
+            if line == "" and self.answer.isclosed():
+                return None
+            if line == "" and "data" in fields:
+                return fields
+            name, _, value = line.partition(":")
+            if name:
+                fields[name] = value.strip()
+
+    def of(self, asset_id, n):
+        """The next n events of this asset."""
+        events = []
+        while len(events) < n:
+            event = self.next()
+            data = json.loads(event["data"])
+            assert int(event["id"]) == data["seq"]
+            if data["id"] == asset_id:
+                events.append(data)
+        return events
+
+    def close(self):
+        self.connection.close()
+
+
+def test_a_stream_tells_every_change(assay):
+    stream = Stream(assay)
+    asset_id = assay.submit("text.jpg")
+    events = stream.of(asset_id, 3)
+    assert [event["state"] for event in events] == ["queued", "started", "failed"]
+    assert events[2]["errors"]["asset"] and events[0]["run"] == 1
+    assert [event["seq"] for event in events] == sorted({event["seq"] for event in events})
+    stream.close()
+
+
+def test_who_comes_back_gets_what_was_missed(assay):
+    stream = Stream(assay)
+    first = stream.of(assay.submit("small.jpg"), 3)
+    stream.close()
+    missed = assay.submit("small.jpg")
+    assay.ended(missed)
+    for again in (Stream(assay, Last_Event_ID=str(first[2]["seq"])), Stream(assay, f"?after={first[2]['seq']}")):
+        assert [event["state"] for event in again.of(missed, 3)] == ["queued", "started", "success"]
+        live = assay.submit("small.jpg")    # and goes on with what happens now
+        assert [event["state"] for event in again.of(live, 3)] == ["queued", "started", "success"]
+        again.close()
+
+
+def test_many_streams_see_the_same(servers):
+    assay = servers.start()
+    streams = [Stream(assay) for _ in range(50)]
+    ids = [assay.submit("small.jpg") for _ in range(20)]
+    seen = []
+    for stream in streams:
+        events = [json.loads(stream.next()["data"]) for _ in range(60)]
+        seen.append([event["seq"] for event in events])
+        assert {event["id"] for event in events} == set(ids)
+    assert all(seqs == list(range(1, 61)) for seqs in seen)
+
+
+def test_pages_of_the_feed(servers):
+    assay = servers.start()
+    ids = [assay.submit("small.jpg") for _ in range(5)]
+    for asset_id in ids:
+        assay.ended(asset_id)
+    after, events = 0, []
+    while len(events) < 15:
+        page = assay.get(f"/events?after={after}&limit=4").json
+        assert page["first"] == 1 and 0 < len(page["events"]) <= 4
+        events += page["events"]
+        after = page["next"]
+    assert [event["seq"] for event in events] == list(range(1, 16))
+    assert assay.get(f"/events?after={after}").json == {"events": [], "next": after, "first": 1}
+    for asset_id in ids:
+        assert [e["state"] for e in events if e["id"] == asset_id] == ["queued", "started", "success"]
+
+
+@pytest.mark.parametrize("query", ["after=-1", "after=x", "after=", "limit=0", "limit=1001", "x=1"])
+def test_parameters_that_are_no_good_are_refused(assay, query):
+    problem(assay.get(f"/events?{query}"), 400)
+    problem(assay.get("/events", {"Last-Event-ID": "x", "Accept": "text/event-stream"}), 400)
+
+
+def test_the_feed_lasts(servers):
+    assay = servers.start()
+    assay.ended(assay.submit("small.jpg"))
+    before = assay.get("/events?after=0").json
+    assay.kill()
+    assay.start()
+    assert assay.get("/events?after=0").json == before
+
+
+def test_a_drain_ends_streams_and_waits(servers):
+    assay = servers.start("--workers", "0")
+    asset_id = assay.submit("small.jpg")
+    stream = Stream(assay)
+    answers = []
+    waiter = threading.Thread(target=lambda: answers.append(assay.get(f"/assets/{asset_id}?wait=60s")))
+    waiter.start()
+    time.sleep(0.3)    # whether it waits already or comes too late: it is answered
+    began = time.monotonic()
+    assay.stop()
+    waiter.join()
+    assert time.monotonic() - began < patient(10)
+    assert stream.next() is None
+    assert not answers or answers[0].json["state"] == "queued"
+
+
+# --- GET /assets/{id}?wait=…
+
+def test_waiting_ends_with_the_asset(servers):
+    assay = servers.start("--workers", "1")
+    for _ in range(20):
+        asset_id = assay.submit("small.jpg")
+        began = time.monotonic()
+        answer = assay.get(f"/assets/{asset_id}?wait=30s")
+        assert answer.status == 200 and answer.json["state"] == "success"
+        assert time.monotonic() - began < patient(5)
+
+
+def test_waiting_ends_with_the_time(servers):
+    assay = servers.start("--workers", "0")
+    asset_id = assay.submit("small.jpg")
+    began = time.monotonic()
+    assert assay.get(f"/assets/{asset_id}?wait=1s").json["state"] == "queued"
+    assert 0.9 < time.monotonic() - began < patient(5)
+    assert assay.get(f"/assets/{asset_id}?wait=0s").json["state"] == "queued"
+
+
+def test_waiting_for_what_is_not_there_is_404_at_once(assay):
+    began = time.monotonic()
+    problem(assay.get("/assets/0000000?wait=30s"), 404)
+    assert time.monotonic() - began < patient(3)
+
+
+def test_many_wait_for_one(servers):
+    assay = servers.start("--workers", "0")
+    asset_id = assay.submit("small.jpg")
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(assay.get(f"/assets/{asset_id}?wait=2s")))
+               for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.json["state"] for answer in answers} == {"queued"} and len(answers) == 100
+
+
+@pytest.mark.parametrize("wait", ["61s", "-1s", "1", "s", "1m", "1.5s", "", "999s"])
+def test_times_that_are_no_good_are_refused(assay, wait):
+    asset_id = assay.submit("small.jpg")
+    problem(assay.get(f"/assets/{asset_id}?wait={wait}"), 400)
