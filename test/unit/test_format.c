@@ -52,6 +52,7 @@ struct sample {
 
 static const struct sample samples[] = {
     SAMPLE(IMAGE_JPEG, 0, 0, "\xff\xd8\xff"),
+    SAMPLE(IMAGE_JPEG, 0, 0, "\xff\xd8"),
     SAMPLE(IMAGE_PNG, 640, 480, "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0"),
     SAMPLE(IMAGE_PNG, 640, 480,
            "\x89PNG\r\n\x1a\n\0\0\0\4CgBI----++++\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0"),
@@ -151,7 +152,7 @@ static const struct sample samples[] = {
     SAMPLE(IMAGE_TGA, 2, 1, "\0\0\2\0\0\0\0\0\0\0\0\0\2\0\1\0\x18\x20------"),
     SAMPLE(IMAGE_TGA, 2, 1, "\0\0\x0a\0\0\0\0\0\0\0\0\0\2\0\1\0\x18\x20----" TGA_FOOTER),
     SAMPLE(IMAGE_UNKNOWN, 0, 0, ""),
-    SAMPLE(IMAGE_UNKNOWN, 0, 0, "\xff\xd8"),
+    SAMPLE(IMAGE_UNKNOWN, 0, 0, "\xff\xd8\x01"),
     SAMPLE(IMAGE_UNKNOWN, 0, 0, "\n\xff\xd8\xff"),
     SAMPLE(IMAGE_UNKNOWN, 0, 0, "\x89PNG\n\x1a\n\0\0\0\rIHDR"), /* sent as text */
     SAMPLE(IMAGE_UNKNOWN, 0, 0, "GIF88a\x80\2\xe0\1"),
