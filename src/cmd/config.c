@@ -11,7 +11,7 @@
 #include "store/redis_url.h"
 #include "webhook/policy.h"
 
-enum kind { TEXT, ADDRESS, STORE, NETWORKS, NUMBER, BYTES, DURATION, SCHEDULE, WORD, SWITCH };
+enum kind { TEXT, PATH, ADDRESS, STORE, NETWORKS, NUMBER, BYTES, DURATION, SCHEDULE, WORD, SWITCH };
 
 struct option {
     const char *name; /* without "--"; its variable is ASSAY_ and the name in capitals */
@@ -34,12 +34,21 @@ struct option {
 
 static const struct option options[] = {
     { "listen", false, ADDRESS, FIELD(listen), "127.0.0.1:5001", 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_API | COMMAND_HEALTH, NULL, "address of the HTTP API" },
+      COMMAND_SERVER | COMMAND_API | COMMAND_HEALTH | COMMAND_HOOK_RESEND, NULL,
+      "address of the HTTP API" },
+    { "listen", false, ADDRESS, FIELD(receiver_listen), "127.0.0.1:9000", 0, 0, NULL,
+      COMMAND_HOOK_LISTEN, NULL, "address of the receiver (its variable says nothing here)" },
+    { "status", false, NUMBER, FIELD(receiver_status), "204", 200, 599, NULL, COMMAND_HOOK_LISTEN,
+      NULL, "what every webhook is answered" },
+    { "all-dead", false, SWITCH, FIELD(all_dead), "off", 0, 0, NULL, COMMAND_HOOK_RESEND, NULL,
+      "send every dead letter again" },
     { "monitor-listen", false, ADDRESS, FIELD(monitor_listen), NULL, 0, 0, NULL,
       COMMAND_SERVER | COMMAND_MONITOR, "port 5555 of the API's host",
       "address of the monitor page, or none" },
     { "health-listen", false, ADDRESS, FIELD(health_listen), "127.0.0.1:5002", 0, 0, NULL,
       COMMAND_WORKER, NULL, "address of a worker's /healthz, /readyz and /metrics" },
+    { "health-path", false, PATH, FIELD(health_path), "/readyz", 0, 0, NULL, COMMAND_HEALTH, NULL,
+      "what is asked; a monitor has /healthcheck" },
     { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL,
       SERVING | COMMAND_BACKUP | COMMAND_VERIFY, NULL,
       "where the queue, the records and the outbox are kept" },
@@ -69,23 +78,26 @@ static const struct option options[] = {
       COMMAND_SERVER | COMMAND_WORKER, NULL,
       "ended assets older than this are pruned (s, min, h, d)" },
     { "webhook-allow", false, NETWORKS, FIELD(webhook_allow), "public,private,loopback", 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER, NULL,
+      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER | COMMAND_HOOK_TEST, NULL,
       "networks that webhooks may reach, CIDRs too, or none" },
     { "webhook-deny", false, NETWORKS, FIELD(webhook_deny), "", 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER, "nothing",
+      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER | COMMAND_HOOK_TEST, "nothing",
       "networks or CIDRs that they may not; wins over allow" },
     { "webhook-schedule", false, SCHEDULE, FIELD(webhook_delays_ms), NULL, 0, 0, NULL,
       COMMAND_SERVER | COMMAND_WORKER, "5s,5min,30min,2h,5h,10h,14h,20h,24h",
       "pauses before a webhook's second attempt, its third, …" },
     { "webhook-secret", true, TEXT, FIELD(webhook_secret), NULL, 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_WORKER, "none: webhooks are not signed",
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_HOOK_TEST | COMMAND_HOOK_LISTEN,
+      "none: webhooks are not signed",
       "whsec_… that webhooks are signed with; two while a key is replaced" },
     { "webhook-secret-file", true, TEXT, FIELD(webhook_secret_file), NULL, 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_WORKER, "none", "a file that holds the same" },
-    { "api-key", true, TEXT, FIELD(api_key), NULL, 0, 0, NULL, SERVING, "none: no key is asked for",
-      "key, or name:key, that requests must carry; several are lines" },
-    { "api-key-file", true, TEXT, FIELD(api_key_file), NULL, 0, 0, NULL, SERVING, "none",
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_HOOK_TEST | COMMAND_HOOK_LISTEN, "none",
       "a file that holds the same" },
+    { "api-key", true, TEXT, FIELD(api_key), NULL, 0, 0, NULL, SERVING | COMMAND_HOOK_RESEND,
+      "none: no key is asked for",
+      "key, or name:key, that requests must carry; several are lines" },
+    { "api-key-file", true, TEXT, FIELD(api_key_file), NULL, 0, 0, NULL,
+      SERVING | COMMAND_HOOK_RESEND, "none", "a file that holds the same" },
     { "log-level", false, WORD, FIELD(log_level), "info", 0, 0, "debug|info|warn|error", SERVING,
       NULL, "least important lines that are logged" },
     { "log-format", false, WORD, FIELD(log_format), "logfmt", 0, 0, "logfmt|json", SERVING, NULL,
@@ -227,6 +239,9 @@ static void describe(const struct option *o, struct buf *out)
     case TEXT:
         (void)buf_adds(out, "some text");
         break;
+    case PATH:
+        (void)buf_adds(out, "a path that begins with /");
+        break;
     case ADDRESS:
         (void)buf_adds(out, "host:port, as in 127.0.0.1:5001 or [::1]:5001");
         break;
@@ -266,6 +281,11 @@ static int parse_value(struct config *config, const struct option *o, const char
     uint64_t amount;
     switch (o->kind) {
     case TEXT:
+        memcpy(field, &text, sizeof(text));
+        return 0;
+    case PATH:
+        if (text[0] != '/')
+            return -1;
         memcpy(field, &text, sizeof(text));
         return 0;
     case ADDRESS:
@@ -332,10 +352,12 @@ static int set_value(struct config *config, const struct option *o, const char *
     return -1;
 }
 
-static const struct option *find_option(const char *name, size_t len)
+/* A name may stand in the table twice, for different commands. */
+static const struct option *find_option(enum command command, const char *name, size_t len)
 {
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
-        if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
+        if ((options[i].commands & command) && strlen(options[i].name) == len &&
+            memcmp(options[i].name, name, len) == 0)
             return &options[i];
     return NULL;
 }
@@ -378,14 +400,15 @@ static int parse_flags(struct config *config, enum command command, int argc, ch
         if (only_arguments && strcmp(argv[i], "--") == 0)
             continue;
         if (only_arguments || strncmp(argv[i], "--", 2) != 0) {
-            if (command != COMMAND_CHECK && command != COMMAND_BACKUP)
+            if (!(command &
+                  (COMMAND_CHECK | COMMAND_BACKUP | COMMAND_HOOK_TEST | COMMAND_HOOK_RESEND)))
                 return err_set(err, ERR_INVALID, "'%.60s': only flags are expected here", argv[i]);
             argv[config->n_arguments++] = argv[i];
             continue;
         }
         size_t len = strcspn(argv[i] + 2, "=");
-        const struct option *o = find_option(argv[i] + 2, len);
-        if (!o || o->environment_only || !(o->commands & command))
+        const struct option *o = find_option(command, argv[i] + 2, len);
+        if (!o || o->environment_only)
             return err_set(err, ERR_INVALID, "%.60s: there is no such flag (see --help)", argv[i]);
         char flag[64] = "--";
         memcpy(flag + 2, o->name, strlen(o->name) + 1);
@@ -485,6 +508,7 @@ static void show_value(const struct config *config, const struct option *o, stru
     unsigned word;
     switch (o->kind) {
     case TEXT:
+    case PATH:
     case ADDRESS:
     case NETWORKS:
         (void)buf_adds(out, *(const char *const *)field ? *(const char *const *)field : "");
@@ -527,12 +551,12 @@ void config_show(const struct config *config, enum command command, struct buf *
     }
 }
 
-/* Those of the commands that serve; check's own are in its help. */
 static const char *default_of(const struct option *o)
 {
     return o->shown_default ? o->shown_default : o->fallback;
 }
 
+/* Those of the commands that serve; check's own are in its help. */
 void config_table(struct buf *out)
 {
     (void)buf_adds(out, "| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n");
@@ -542,11 +566,9 @@ void config_table(struct buf *out)
         if (!(o->commands & SERVING))
             continue;
         variable_name(o->name, variable);
-        if (o->environment_only)
-            (void)buf_addf(out, "| | `%s` | %s | %s |\n", variable, default_of(o), o->help);
-        else
-            (void)buf_addf(out, "| `--%s` | `%s` | %s | %s |\n", o->name, variable, default_of(o),
-                           o->help);
+        (void)buf_addf(out, o->environment_only ? "| |" : "| `--%s` |", o->name);
+        (void)buf_addf(out, o->shown_default ? " `%s` | %s | %s |\n" : " `%s` | `%s` | %s |\n",
+                       variable, default_of(o), o->help);
     }
 }
 

@@ -20,11 +20,16 @@ enum command {
     COMMAND_MONITOR = 1 << 5,
     COMMAND_BACKUP = 1 << 6,
     COMMAND_VERIFY = 1 << 7,
+    COMMAND_HOOK_TEST = 1 << 8, /* assay webhook … */
+    COMMAND_HOOK_LISTEN = 1 << 9,
+    COMMAND_HOOK_RESEND = 1 << 10,
+    COMMAND_HOOK = COMMAND_HOOK_TEST | COMMAND_HOOK_LISTEN | COMMAND_HOOK_RESEND,
 };
 
 struct config {
     const char *listen, *monitor_listen; /* "host:port"; monitor_listen may be "none" */
     const char *health_listen;           /* of worker */
+    const char *health_path;             /* of health */
     const char *store, *root;
     int64_t lease_ms; /* of worker */
     unsigned workers;
@@ -40,8 +45,11 @@ struct config {
     const char *api_key, *api_key_file; /* likewise */
     unsigned http_threads, max_connections;
     bool json, quiet, fail_fast; /* of check */
-    const char *manifest;        /* of check: a file, "-", or NULL */
-    char **arguments;            /* what is no flag, in order; only check and backup take some */
+    const char *receiver_listen; /* of webhook listen */
+    unsigned receiver_status;
+    bool all_dead;        /* of webhook resend */
+    const char *manifest; /* of check: a file, "-", or NULL */
+    char **arguments;     /* what is no flag, in order; not every command takes some */
     int n_arguments;
     char monitor_listen_default[300];
 };

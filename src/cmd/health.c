@@ -1,4 +1,5 @@
-/* assay health: asks the running server's /readyz; the containers' health check. */
+/* assay health: asks a running process's /readyz (a monitor's /healthcheck); the containers' health
+ * check. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,16 +21,16 @@ static size_t discard(char *data, size_t size, size_t n, void *ctx)
 }
 
 /* The address to ask: a server that listens on every address is asked on loopback. */
-static void ready_url(const char *listen, char *ret_url, size_t size)
+static void health_url(const char *listen, const char *path, char *ret_url, size_t size)
 {
     const char *port = strrchr(listen, ':');
     size_t host_len = (size_t)(port - listen);
     if (host_len == 7 && memcmp(listen, "0.0.0.0", 7) == 0)
-        (void)snprintf(ret_url, size, "http://127.0.0.1%s/readyz", port);
+        (void)snprintf(ret_url, size, "http://127.0.0.1%s%s", port, path);
     else if (host_len == 4 && memcmp(listen, "[::]", 4) == 0)
-        (void)snprintf(ret_url, size, "http://[::1]%s/readyz", port);
+        (void)snprintf(ret_url, size, "http://[::1]%s%s", port, path);
     else
-        (void)snprintf(ret_url, size, "http://%s/readyz", listen);
+        (void)snprintf(ret_url, size, "http://%s%s", listen, path);
 }
 
 int cmd_health(int argc, char *argv[])
@@ -41,7 +42,7 @@ int cmd_health(int argc, char *argv[])
         return EXIT_USAGE;
     }
     char url[512];
-    ready_url(config.listen, url, sizeof(url));
+    health_url(config.listen, config.health_path, url, sizeof(url));
     long status = 0;
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     CURL *curl = curl_easy_init();

@@ -32,6 +32,14 @@ def test_health_asks_the_server_that_runs(assay):
     assert program.run("health", env={"ASSAY_LISTEN": there, "http_proxy": "http://127.0.0.1:9"}).returncode == 0
 
 
+def test_health_asks_another_path_when_told_to(assay):
+    monitor = assay.monitor_listen
+    assert program.run("health", "--listen", monitor, "--health-path", "/healthcheck").returncode == 0
+    refused = program.run("health", "--listen", monitor, "--health-path", "/nothing-here")
+    assert refused.returncode == 1 and "/nothing-here answers 404" in refused.stderr
+    assert program.run("health", "--health-path", "readyz").returncode == 2
+
+
 def test_health_of_a_server_that_does_not_run_is_1_and_says_so():
     done = program.run("health", "--listen", f"127.0.0.1:{program.free_port()}")
     assert done.returncode == 1
