@@ -1,11 +1,18 @@
-# assay in a container. Targets: runtime (the service: api, worker and monitor share it) and test
-# (what `make test` and `make test-e2e` run in where no toolchain is). Builds with and without
-# BuildKit; packages come before sources, so that their layers are kept.
+# assay in a container. Targets: runtime (the service: api, worker and monitor share it), development
+# (docker-compose.development.yml) and test (what `make test` and `make test-e2e` run in where no
+# toolchain is). Builds with and without BuildKit; packages come before sources, so that their layers
+# are kept.
 
 FROM debian:trixie-slim AS toolchain
 WORKDIR /src
 COPY tools/packages.txt tools/packages.sh tools/
 RUN tools/packages.sh --install build && rm -rf /var/lib/apt/lists/*
+
+# Has no program of its own: docker/build-on-change.sh makes it into the volume at /build.
+FROM toolchain AS development
+RUN tools/packages.sh --install run && rm -rf /var/lib/apt/lists/* \
+    && mkdir /build && chown 65534:65534 /build && ln -s /build/bin/assay /usr/local/bin/assay
+USER 65534:65534
 
 FROM toolchain AS build
 COPY Makefile ./
@@ -18,9 +25,10 @@ RUN /tmp/tools/packages.sh --install run && rm -rf /var/lib/apt/lists/* /tmp/too
     && mkdir /data /assets && chown 65534:65534 /data
 COPY --from=build /assay /usr/local/bin/assay
 USER 65534:65534
-# Only these two are ever published; what is in /data is all there is to keep.
+# Only two of these are ever published, never a worker's health; what is in /data is all there is to keep.
 ENV ASSAY_LISTEN=0.0.0.0:5001 \
     ASSAY_MONITOR_LISTEN=0.0.0.0:5555 \
+    ASSAY_HEALTH_LISTEN=0.0.0.0:5002 \
     ASSAY_STORE=sqlite:/data/assay.db \
     ASSAY_ROOT=/assets
 WORKDIR /data
