@@ -55,7 +55,7 @@ REPLAY  = build/asan$(SUFFIX)
 BENCHES = $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
 .PHONY: help build server test test-e2e native-server native-test native-test-e2e unit \
-        tests replays benches fuzzers print-cflags fuzz bench cover lint clean
+        tests replays benches fuzzers print-cflags fuzz bench cover lint install clean
 .SECONDARY:
 .DEFAULT_GOAL = build
 
@@ -97,6 +97,17 @@ cover: ## which lines the unit and contract tests reach
 
 lint: ## format, include directions, clang-tidy, shellcheck; gcc -fanalyzer as a report
 	@tools/lint.sh
+
+PREFIX ?= /usr/local
+UNITS  ?= $(PREFIX)/lib/systemd/system
+SHARE   = $(DESTDIR)$(PREFIX)/share
+install: build ## program, man page, systemd unit, alert rules, dashboard; into DESTDIR, PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/assay $(DESTDIR)$(UNITS)
+	install -m 755 $(BUILD)/assay $(DESTDIR)$(PREFIX)/bin/assay
+	$(BUILD)/assay help --man >$(SHARE)/man/man1/assay.1
+	sed 's,/usr/bin/assay,$(PREFIX)/bin/assay,' dist/assay.service >$(DESTDIR)$(UNITS)/assay.service
+	install -m 644 dist/prometheus-rules.yml dist/grafana-dashboard.json $(SHARE)/assay
+	chmod 644 $(SHARE)/man/man1/assay.1 $(DESTDIR)$(UNITS)/assay.service
 
 clean: ## remove all that was built (the data folder stays)
 	rm -rf build

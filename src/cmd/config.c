@@ -70,7 +70,7 @@ static const struct option options[] = {
     { "max-height", false, NUMBER, FIELD(max_height), "1000", 1, 65535, NULL,
       COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, NULL, "highest image that passes, pixels" },
     { "max-bytes", false, BYTES, FIELD(max_bytes), "32MiB", 1, 128u << 20, NULL,
-      COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, "32MiB",
+      COMMAND_SERVER | COMMAND_WORKER | COMMAND_CHECK, NULL,
       "largest file that passes (KiB, MiB or plain bytes)" },
     { "max-queued", false, NUMBER, FIELD(max_queued), "1000000", 1, (uint64_t)1 << 32, NULL,
       COMMAND_SERVER | COMMAND_API, NULL, "assets that may wait; beyond it the API answers 503" },
@@ -485,12 +485,24 @@ static bool is_secret(const struct option *o)
     return strcmp(o->name, "api-key") == 0 || strcmp(o->name, "webhook-secret") == 0;
 }
 
+/* In the largest unit that leaves no rest: 2h. */
+static void show_duration(uint64_t ms, struct buf *out)
+{
+    const struct unit *best = time_units;
+    for (const struct unit *u = time_units; u->name; u++)
+        if (ms > 0 && ms % u->factor == 0)
+            best = u;
+    (void)buf_addf(out, "%llu%s", (unsigned long long)(ms / best->factor), best->name);
+}
+
 static void show_schedule(const struct config *config, struct buf *out)
 {
     if (config->webhook_n_delays == 0)
-        (void)buf_adds(out, "5s,5min,30min,2h,5h,10h,14h,20h,24h");
-    for (unsigned i = 0; i < config->webhook_n_delays; i++)
-        (void)buf_addf(out, "%s%lldms", i > 0 ? "," : "", (long long)config->webhook_delays_ms[i]);
+        (void)buf_adds(out, "5s,5min,30min,2h,5h,10h,14h,20h,1d");
+    for (unsigned i = 0; i < config->webhook_n_delays; i++) {
+        (void)buf_adds(out, i > 0 ? "," : "");
+        show_duration((uint64_t)config->webhook_delays_ms[i], out);
+    }
 }
 
 /* The word at index of "a|b|c". */
@@ -522,7 +534,10 @@ static void show_value(const struct config *config, const struct option *o, stru
     case BYTES:
     case DURATION:
         memcpy(&amount, field, o->size); /* little-endian: the smaller field is the lower half */
-        (void)buf_addf(out, "%llu%s", (unsigned long long)amount, o->kind == DURATION ? "ms" : "");
+        if (o->kind == DURATION)
+            show_duration(amount, out);
+        else
+            (void)buf_addf(out, "%llu", (unsigned long long)amount);
         break;
     case SCHEDULE:
         show_schedule(config, out);

@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "cmd/commands.h"
 #include "cmd/config.h"
+#include "cmd/man.h"
 
 static const struct {
     const char *name;
@@ -30,8 +31,28 @@ static const struct {
     { "health", COMMAND_HEALTH, cmd_health, "asks the running server whether it is ready" },
 };
 
+/* For the package and the documents; people need not know: assay help --man, --settings. */
+static int help_document(bool man)
+{
+    CLEANUP(buf_release) struct buf out;
+    buf_init(&out, 256 * 1024);
+    if (man) {
+        man_begin(&out);
+        for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+            man_command(&out, commands[i].name, commands[i].does);
+        man_end(&out);
+    } else {
+        config_table(&out);
+    }
+    (void)fputs(buf_str(&out), stdout);
+    return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAULT;
+}
+
 static int help(const char *name)
 {
+    bool man = name && strcmp(name, "--man") == 0;
+    if (man || (name && strcmp(name, "--settings") == 0))
+        return help_document(man);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (!name || strcmp(commands[i].name, name) != 0)
             continue;
