@@ -561,6 +561,7 @@ function steps.L(c, max, lease_ms)
     local num, run, terminal = read_event_ref(ref)
     local v = call('HMGET', key(c, 'a:' .. num), event_field(run, terminal), 'p', 'x' .. run)
     if v[1] and v[2] then
+      c.fresh[ref], c.reported[ref] = true, nil
       leases[#leases + 1] = until_ms
       leases[#leases + 1] = ref
       out[#out + 1] = ref
@@ -617,8 +618,8 @@ local function add_attempt(log, attempt)
   return log
 end
 
--- number, run, terminal ("1"), state, attempted, next, status, duration, error, attempt for the log
-function steps.D(c, num, run, terminal, state, attempted, next, status, duration, error_, attempt)
+-- whether the process holds it, number, run, terminal ("1"), state, attempted, next, status, duration, error, attempt for the log
+function steps.D(c, held, num, run, terminal, state, attempted, next, status, duration, error_, attempt)
   terminal = terminal == '1'
   local field, log = event_field(run, terminal), 'l' .. run .. (terminal and 't' or 's')
   local other = terminal and 's' or event_field(run, true)
@@ -631,10 +632,11 @@ function steps.D(c, num, run, terminal, state, attempted, next, status, duration
     return LOST
   end
   local ref = event_ref(num, run, terminal)
-  if c.reported[ref] then -- twice in one batch: the second had no lease
+  -- what one batch leases, and then settles, nobody holds yet; who settles it twice held it once
+  if (held == '0' and not c.fresh[ref]) or c.reported[ref] then
     return LOST
   end
-  c.reported[ref] = true
+  c.fresh[ref], c.reported[ref] = nil, held
   local waiting = not terminal and v[2] and read_event(v[2])
   c.settled[#c.settled + 1] = ref
   set_event_state(c, ref, e, state)
@@ -811,7 +813,7 @@ function steps.M(c, ring, slot, sample)
   return DONE
 end
 
-local ARGS = { P = 4, T = 2, C = 2, F = 6, R = 4, L = 2, D = 10, N = 5, X = 2, M = 3 }
+local ARGS = { P = 4, T = 2, C = 2, F = 6, R = 4, L = 2, D = 11, N = 5, X = 2, M = 3 }
 
 local function words_of(err)
   return type(err) == 'table' and err.err or tostring(err)
@@ -823,7 +825,7 @@ end
 local function apply(keys, args)
   local c = { prefix = keys[1] .. ':', me = args[1], now = args[2], max_queued = tonumber(args[3]),
               counts = {}, moved = {}, due = {}, settled = {}, feed = {}, acks = { q = {}, a = {} },
-              reported = {} }
+              reported = {}, fresh = {} }
   c.accepted = tonumber(call('HGET', key(c, 'count'), 'accepted') or 0)
   c.queued = call('ZCARD', key(c, 'in:0'))
   c.delayed = call('ZCARD', key(c, 'delayed'))

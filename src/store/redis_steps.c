@@ -149,7 +149,7 @@ static bool encode_release(struct redis_store *s, struct step *step)
     const struct step_release *release = &step->u.release;
     struct redis_request *r = &s->request;
     step->result = STEP_LOST;
-    if (!holds(s, &s->claims, redis_claim_ref(release->number, release->run)))
+    if (release->number >= REDIS_NUMBERS || release->run > REDIS_MAX_RUN)
         return false;
     redis_adds(r, "R");
     redis_add_int(r, (int64_t)release->number);
@@ -183,9 +183,10 @@ static bool encode_delivered(struct redis_store *s, struct step *step, int64_t n
     const struct step_delivered *d = &step->u.delivered;
     struct redis_request *r = &s->request;
     step->result = STEP_LOST;
-    if (!holds(s, &s->events, d->key))
+    if (d->key >> 16 >= REDIS_NUMBERS)
         return false;
     redis_adds(r, "D");
+    redis_adds(r, holds(s, &s->events, d->key) ? "1" : "0");
     redis_add_int(r, (int64_t)(d->key >> 16));
     redis_add_int(r, (int64_t)(d->key >> 1 & REDIS_MAX_RUN));
     redis_adds(r, d->key & 1 ? "1" : "0");
@@ -365,8 +366,6 @@ static int decode_event(struct redis_store *s, redisReply *const fields[LEASE_FI
     if (rc == 0 && e.notify == NOTIFY_FAILURE && fields[3]->len > 0 &&
         !(event->errors = strndup(fields[3]->str, (size_t)fields[3]->len)))
         rc = out_of_memory(err);
-    if (rc == 0 && !event->url)
-        rc = senseless(err);
     if (rc == 0 && hold(s, &s->events, event->key) < 0)
         rc = out_of_memory(err);
     if (rc == 0)
