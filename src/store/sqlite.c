@@ -22,7 +22,7 @@
 
 enum {
     /* Some 16 MB: from here on the writer itself starts the log anew, so that it writes over what it
-     * has instead of making the file longer: a sync then costs half. */
+     * has instead of making the file longer. */
     WAL_TURN_PAGES = 4000,
     WAL_AGAIN_PAGES = 500, /* when somebody was in the way: after so many more */
     WAL_MAX_PAGES = 60000, /* some 240 MB: from here on it waits until nobody is */
