@@ -133,7 +133,7 @@ $(BUILD)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
-$(BUILD)/obj/store/redis_lua.o: src/store/redis.lua # which it contains
+$(BUILD)/obj/store/redis_lua.o: $(wildcard src/store/redis*.lua) # which it contains
 
 # what the assembler takes in, the compiler does not see
 $(BUILD)/obj/api/health.o: src/api/openapi.json

@@ -195,6 +195,15 @@ static void work_on(struct worker *w, struct claim *claim)
         release(w, job, 0, false);
         return;
     }
+    if (claim->deaths >= WORKER_MAX_DEATHS) {
+        log_error("asset_poisonous", LOG_S("asset", claim->id), LOG_I("deaths", claim->deaths),
+                  LOG_S("why", "so many worker processes died while they had it"));
+        verdict_init(&v, 0);
+        struct finding *f = verdict_add(&v, FINDING_CORRUPT);
+        (void)strncpy(f->detail, "the workers that looked at it died", sizeof(f->detail) - 1);
+        finish(w, job, &v);
+        return;
+    }
     log_info("asset_started", LOG_S("asset", claim->id), LOG_I("run", claim->run));
     if (claim->run == 1 && claim->attempts == 1)
         histogram_add(&w->all->times.wait, &histogram_work,

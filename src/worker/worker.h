@@ -4,7 +4,8 @@
  *
  * A *verdict* is a result and final. A *fault* (descriptors or memory ran out, an I/O error) means that
  * we could not tell: the asset is released and claimed again later, with a growing pause; after
- * WORKER_MAX_ATTEMPTS of them it ends as not reachable. */
+ * WORKER_MAX_ATTEMPTS of them it ends as not reachable. One over which WORKER_MAX_DEATHS worker processes
+ * died ends as corrupt, before it takes another one along. */
 #include <stdint.h>
 
 #include "base/metrics.h"
@@ -12,7 +13,7 @@
 #include "validate/asset_file.h"
 #include "validate/pool.h"
 
-enum { WORKER_MAX_ATTEMPTS = 10 };
+enum { WORKER_MAX_ATTEMPTS = 10, WORKER_MAX_DEATHS = 3 };
 
 struct workers;
 
