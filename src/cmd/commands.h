@@ -17,6 +17,7 @@ int cmd_worker(int argc, char *argv[]);
 int cmd_monitor(int argc, char *argv[]);
 int cmd_check(int argc, char *argv[]);
 int cmd_health(int argc, char *argv[]);
+int cmd_webhook(int argc, char *argv[]);
 int cmd_check_config(int argc, char *argv[]);
 int cmd_backup(int argc, char *argv[]);
 int cmd_verify_store(int argc, char *argv[]);

@@ -28,6 +28,9 @@ static const struct {
       "copies a SQLite store to a new file while it is in use" },
     { "verify-store", COMMAND_VERIFY, cmd_verify_store,
       "counts a SQLite store anew and proves that all of it adds up" },
+    { "webhook", COMMAND_HOOK, cmd_webhook,
+      "test URL: walks the path of a delivery; listen: a receiver that shows what comes; "
+      "resend ID: sends an event again" },
     { "health", COMMAND_HEALTH, cmd_health, "asks the running server whether it is ready" },
 };
 
@@ -63,9 +66,10 @@ static int help(const char *name)
             "assay %s [options]%s: %s\n\nOptions, each with its environment variable (flags "
             "win):\n%s",
             name,
-            commands[i].run == cmd_check    ? " PATH…"
-            : commands[i].run == cmd_backup ? " FILE"
-                                            : "",
+            commands[i].run == cmd_check     ? " PATH…"
+            : commands[i].run == cmd_backup  ? " FILE"
+            : commands[i].run == cmd_webhook ? " test URL | listen | resend ID"
+                                             : "",
             commands[i].does, buf_str(&options));
         buf_release(&options);
         return EXIT_OK;
