@@ -443,7 +443,8 @@ static int finish(struct config *config, enum command command, struct err *err)
         config->monitor_listen = config->monitor_listen_default;
     }
     bool any_port = strcmp(strrchr(config->listen, ':'), ":0") == 0;
-    if (!any_port && strcmp(config->listen, config->monitor_listen) == 0)
+    if ((command & COMMAND_SERVER) && !any_port &&
+        strcmp(config->listen, config->monitor_listen) == 0)
         return err_set(err, ERR_INVALID, "--listen and --monitor-listen cannot both be %.60s",
                        config->listen);
     return 0;

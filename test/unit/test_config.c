@@ -125,6 +125,19 @@ static void mistakes_are_told_in_one_line(void **state)
     }
 }
 
+static void health_may_ask_the_port_that_a_monitor_has(void **state)
+{
+    (void)state;
+    struct config c;
+    struct err err;
+    char *argv[] = { "--listen", "127.0.0.1:5555", "--health-path", "/healthcheck", NULL };
+    assert_int_equal(config_parse(&c, COMMAND_HEALTH, 4, argv, no_environment, &err), 0);
+    assert_string_equal(c.listen, "127.0.0.1:5555");
+    assert_string_equal(c.health_path, "/healthcheck");
+    argv[3] = "healthcheck";
+    assert_int_equal(config_parse(&c, COMMAND_HEALTH, 4, argv, no_environment, &err), -1);
+}
+
 static void unknown_variables_are_refused(void **state)
 {
     (void)state;
@@ -189,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_those_of_the_contract),
         cmocka_unit_test(flags_win_over_the_environment),
+        cmocka_unit_test(health_may_ask_the_port_that_a_monitor_has),
         cmocka_unit_test(the_monitor_listens_on_the_hosts_of_the_api),
         cmocka_unit_test(amounts_may_have_units),
         cmocka_unit_test(mistakes_are_told_in_one_line),
