@@ -159,7 +159,8 @@ static void read_all(struct transcript *t, const uint8_t *data, size_t len, size
                      uint32_t seed)
 {
     static const char *const hosts[] = { "localhost", "a", "[::1]", NULL };
-    const struct http_reader_limits limits = { .max_body = MAX_BODY, .hosts = len % 2 ? hosts : NULL };
+    const struct http_reader_limits limits = { .max_body = MAX_BODY,
+                                               .hosts = len % 2 ? hosts : NULL };
     /* Whole: not a byte more than there is, so that the sanitizer sees a read over the end. Else it
      * grows as the loop would have it grow. */
     size_t cap = step == WHOLE ? len + 1 : FIRST_CAP;
