@@ -6,7 +6,7 @@
  * its own and reads for itself, whenever its client has taken what it got, until it has caught up. With
  * nobody here the store thread is not asked to say anything.
  *
- * The more streams there are, the longer the pause between two readings (up to 0.1 s): each reading costs
+ * The more streams there are, the longer the pause between two readings (up to 0.5 s): each reading costs
  * a write to every one of them. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,9 +26,9 @@ enum {
     UNSENT_MAX = 64 * 1024, /* a stream with more than this before it is behind */
     HEARTBEAT_MS = 15 * 1000,
     PAUSE_MIN_MS = 2,
-    PAUSE_MAX_MS = 100,
-    STREAMS_A_MS = 10, /* streams that lengthen the pause by 1 ms */
-    RETRY_MS = 1000,   /* the feed could not be read */
+    PAUSE_MAX_MS = 500,
+    STREAMS_A_MS = 2, /* streams that lengthen the pause by 1 ms */
+    RETRY_MS = 1000,  /* the feed could not be read */
     BUCKETS = 1024,
     TEXT_MAX_LEN = 64 * 1024 * 1024,
 };
