@@ -35,10 +35,9 @@ struct api {
     uint64_t max_queued;
     const struct http_keys *keys; /* NULL: everybody may */
     bool health_only;             /* /healthz, /readyz and /metrics: the rest is 404 */
-    /* For /metrics: what is not the store's */
-    const struct workers *workers;
-    struct sender *sender;
-    struct pool *pool;
+    /* For /metrics: append what the parts of this process tell. NULL: nothing */
+    void (*process_metrics)(void *process, struct buf *out);
+    void *process;
     struct api_counts counts; /* zeroed at first */
 };
 

@@ -1,6 +1,5 @@
 /* GET /metrics: what is told is true at the moment it is read: the store's figures come out of the store,
  * those of the process out of its counters. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,10 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/version.h"
-#include "validate/pool.h"
 #include "validate/verdict.h"
-#include "webhook/sender.h"
-#include "worker/worker.h"
 
 /* Every status that is answered has its place; the last is for all that was forgotten here. */
 static const int statuses[API_STATUSES] = { 200, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413,
@@ -90,82 +86,6 @@ static void write_assets(const struct store_stats *s, struct buf *out)
     metrics_count(out, "assay_webhook_dead", NULL, s->events_by_state[EVENT_DEAD]);
 }
 
-static void write_workers(struct api *api, struct buf *out)
-{
-    static const char wait[] = "assay_asset_wait_seconds";
-    static const char duration[] = "assay_asset_duration_seconds";
-    struct workers_stats s = { 0 };
-    const struct workers_times *times = api->workers ? workers_times(api->workers) : NULL;
-    if (api->workers)
-        workers_stats(api->workers, &s);
-    metrics_family(out, wait, "histogram", "From an asset's acceptance to its first check.");
-    metrics_histogram(out, wait, NULL, times ? &times->wait : NULL, &histogram_work);
-    metrics_family(out, duration, "histogram",
-                   "Opening a file, checking it in its jail, and making the ending durable.");
-    metrics_histogram(out, duration, "stage=\"open\"", times ? &times->open : NULL,
-                      &histogram_work);
-    metrics_histogram(out, duration, "stage=\"check\"", times ? &times->check : NULL,
-                      &histogram_work);
-    metrics_histogram(out, duration, "stage=\"store\"", times ? &times->store : NULL,
-                      &histogram_work);
-    metrics_family(out, "assay_workers", "gauge", "Threads that have files validated.");
-    metrics_count(out, "assay_workers", "state=\"busy\"", s.busy);
-    metrics_count(out, "assay_workers", "state=\"idle\"", s.threads - s.busy);
-    metrics_family(out, "assay_asset_faults_total", "counter",
-                   "Checks that could not be made and are made again.");
-    metrics_count(out, "assay_asset_faults_total", NULL, s.faults);
-}
-
-static void write_validators(struct api *api, struct buf *out)
-{
-    static const char name[] = "assay_validator_deaths_total";
-    uint64_t deaths[POOL_SIGNALS] = { 0 };
-    if (api->pool)
-        pool_deaths(api->pool, deaths);
-    metrics_family(out, name, "counter", "Jailed children that ended unasked, by signal.");
-    for (int i = 0; i < POOL_SIGNALS; i++) {
-        const char *abbreviation = i > 0 ? sigabbrev_np(i) : "exit";
-        char labels[64];
-        bool usual = i == SIGKILL || i == SIGSEGV || i == SIGSYS; /* shown from the beginning */
-        if (deaths[i] == 0 && !usual)
-            continue;
-        if (abbreviation)
-            (void)snprintf(labels, sizeof(labels), "signal=\"%s%s\"", i > 0 ? "SIG" : "",
-                           abbreviation);
-        else
-            (void)snprintf(labels, sizeof(labels), "signal=\"%d\"", i);
-        metrics_count(out, name, labels, deaths[i]);
-    }
-}
-
-static void write_webhooks(struct api *api, struct buf *out)
-{
-    static const char attempts[] = "assay_webhook_attempts_total";
-    static const char duration[] = "assay_webhook_duration_seconds";
-    static const char *const events[] = { "started", "ended" };
-    struct sender_stats s = { 0 };
-    if (api->sender)
-        sender_stats(api->sender, &s);
-    metrics_family(out, attempts, "counter", "Attempts to send a webhook, by what came of them.");
-    for (int i = 0; i < 2; i++) {
-        const struct {
-            const char *result;
-            uint64_t n;
-        } results[] = { { "delivered", s.delivered[i] },
-                        { "failed", s.failed[i] },
-                        { "dead", s.dead[i] } };
-        for (size_t r = 0; r < ARRAY_LEN(results); r++) {
-            char labels[64];
-            (void)snprintf(labels, sizeof(labels), "event=\"%s\",result=\"%s\"", events[i],
-                           results[r].result);
-            metrics_count(out, attempts, labels, results[r].n);
-        }
-    }
-    metrics_family(out, duration, "histogram", "An attempt to send a webhook, up to its answer.");
-    metrics_histogram(out, duration, NULL, api->sender ? sender_durations(api->sender) : NULL,
-                      &histogram_answers);
-}
-
 static void write_build(struct buf *out)
 {
     metrics_family(out, "assay_build_info", "gauge", "What this is; always 1.");
@@ -180,9 +100,8 @@ int api_metrics_write(struct api *api, struct buf *out, struct err *err)
     write_http(api, out);
     if (!api->health_only)
         write_assets(&stats, out);
-    write_workers(api, out);
-    write_validators(api, out);
-    write_webhooks(api, out);
+    if (api->process_metrics)
+        api->process_metrics(api->process, out);
     write_build(out);
     metrics_process(out);
     return 0;

@@ -20,6 +20,7 @@
 #include "cmd/config.h"
 #include "cmd/notify.h"
 #include "cmd/parts.h"
+#include "cmd/process_metrics.h"
 #include "cmd/secrets.h"
 #include "monitor/monitor.h"
 #include "store/redis_url.h"
@@ -51,6 +52,7 @@ struct server {
     struct sender *sender;
     struct workers *workers;
     struct api api, health; /* health: of a process that has no API */
+    struct process_parts process;
     struct monitor monitor;
     struct http_server *api_server, *monitor_server, *health_server;
 };
@@ -150,9 +152,9 @@ static int start_api(struct server *s, struct err *err)
                        .sandbox_layers = s->pool ? pool_layers(s->pool) : "",
                        .max_queued = c->max_queued,
                        .keys = s->keys,
-                       .workers = s->workers,
-                       .sender = s->sender,
-                       .pool = s->pool };
+                       .process_metrics = process_metrics,
+                       .process = &s->process };
+    s->process = (struct process_parts){ s->workers, s->sender, s->pool };
     s->api = s->health = api;
     s->health.health_only = true;
     if ((s->parts & PART_API) && start_http(c->listen, c->http_threads, c->max_connections,

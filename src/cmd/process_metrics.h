@@ -1,0 +1,15 @@
+#ifndef CMD_PROCESS_METRICS_H
+#define CMD_PROCESS_METRICS_H
+/* process_metrics: what /metrics tells of the parts that run in this process, beside what the store knows. */
+#include "base/buf.h"
+
+/* Borrowed; what this process does not have is NULL. */
+struct process_parts {
+    const struct workers *workers;
+    struct sender *sender;
+    struct pool *pool;
+};
+
+/* parts is a struct process_parts: fits struct api. */
+void process_metrics(void *parts, struct buf *out);
+#endif
