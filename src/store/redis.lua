@@ -370,14 +370,21 @@ local function take_delayed(c, out, max)
 end
 
 local function take_queued(c, out, max)
-  local read = call('XREADGROUP', 'GROUP', GROUP, c.me, 'COUNT', max, 'STREAMS', key(c, 'queue'), '>')
-  for _, entry in ipairs(read and read[1][2] or {}) do
-    local id, num, run = entry[1], match(entry[2][2], '^(%d+) (%d+)')
-    local a, record = load_or_put_aside(c, num, run, function()
-      c.acks.q[#c.acks.q + 1] = id
-    end)
-    if a then
-      take(c, num, a, 'q' .. id, out, record)
+  local wanted = #out + 3 * max
+  while #out < wanted do
+    local read = call('XREADGROUP', 'GROUP', GROUP, c.me, 'COUNT', (wanted - #out) / 3, 'STREAMS',
+                      key(c, 'queue'), '>')
+    if not read then
+      return
+    end
+    for _, entry in ipairs(read[1][2]) do
+      local id, num, run = entry[1], match(entry[2][2], '^(%d+) (%d+)')
+      local a, record = load_or_put_aside(c, num, run, function()
+        c.acks.q[#c.acks.q + 1] = id
+      end)
+      if a then
+        take(c, num, a, 'q' .. id, out, record)
+      end
     end
   end
 end

@@ -55,9 +55,10 @@ static inline void world_init(struct world *w, enum world_engine engine)
         redis_server_clear();
         (void)snprintf(w->url, sizeof(w->url), "%s", redis_server_url());
     } else {
-        (void)strcpy(w->folder, "/tmp/test_store_XXXXXX");
-        assert_non_null(mkdtemp(w->folder));
-        (void)snprintf(w->url, sizeof(w->url), "sqlite:%s/data/assay.db", w->folder);
+        char folder[] = "/tmp/test_store_XXXXXX";
+        assert_non_null(mkdtemp(folder));
+        (void)strcpy(w->folder, folder);
+        (void)snprintf(w->url, sizeof(w->url), "sqlite:%s/data/assay.db", folder);
     }
 }
 
