@@ -33,6 +33,7 @@ enum {
     DEFAULT_WINDOW = 256,
     DEFAULT_UNPROVEN = 1024,
     DEFAULT_PER_HOST = 4,
+    PER_FAST_HOST = 16,
     DEFAULT_CONNECT_TIMEOUT_MS = 3000,
     DEFAULT_TOTAL_TIMEOUT_MS = 10000,
     START_WITHIN_MS = 45 * 1000, /* of a lease's beginning; the attempt's own time comes on top */
@@ -650,6 +651,8 @@ int sender_start(struct service *service, const struct policy *policy,
     schedule_init(&s->schedule, config->delays_ms, config->n_delays);
     origins_init(&s->origins, s->window, unproven_window(config->unproven),
                  config->per_host ? config->per_host : DEFAULT_PER_HOST, config->breaker);
+    if (!config->per_host)
+        s->origins.per_fast_host = PER_FAST_HOST;
     if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) < 0 || s->random == 0)
         s->random = (uint64_t)clock_mono_us() | 1; /* it only spreads retries: any seed will do */
     if (mailbox_init(&s->box, err) < 0)

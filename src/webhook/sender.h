@@ -20,7 +20,7 @@ enum { SENDER_MAX_DELAYS = 32 };
 struct sender_config {
     unsigned window;                          /* 0: 256 */
     unsigned unproven;                        /* 0: 1024, or a quarter of the files one may open */
-    unsigned per_host;                        /* 0: 4 */
+    unsigned per_host;                        /* 0: 4, and 16 to those who answer at once */
     int connect_timeout_ms, total_timeout_ms; /* 0: 3000, 10000 */
     /* Pause after the n-th failed attempt; the event is dead when they are used up. n_delays 0: the
      * default of Standard Webhooks (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h). */

@@ -29,6 +29,7 @@ void origins_init(struct origins *origins, unsigned window, unsigned unproven, u
                   const struct breaker_rule *rule)
 {
     *origins = (struct origins){ .window = window, .unproven = unproven, .per_host = per_host };
+    origins->per_fast_host = per_host;
     origins->rule = rule ? *rule : breaker_default_rule;
     for (unsigned i = 0; i < ORIGIN_BUCKETS; i++)
         LIST_INIT(&origins->buckets[i]);
@@ -83,6 +84,9 @@ static unsigned limit_of(const struct origins *origins, const struct origin *ori
     case BREAKER_CLOSED:
         break;
     }
+    if (is_good(origin) && origin->mean_ms <= FAST_MS &&
+        origins->running - origins->running_unproven < origins->window / 4)
+        return origins->per_fast_host;
     return is_good(origin) || origins->per_host < UNPROVEN_AT_ONCE ? origins->per_host
                                                                    : UNPROVEN_AT_ONCE;
 }

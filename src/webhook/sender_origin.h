@@ -5,7 +5,8 @@
  * I/O in here: now_ms is always the monotonic one.
  *
  *  1. At most `window` attempts run to origins that had a success in the last five minutes, at most
- *     `per_host` of them to one.
+ *     `per_host` of them to one, `per_fast_host` while its answers take no longer than FAST_MS
+ *     and three quarters of the window are free.
  *  2. At the others at most `unproven` run, two to one: what hangs there for ten seconds takes nothing
  *     from those that answer, and there is room for many that hang and one that is only new. The new
  *     ones come before those that failed.
@@ -62,6 +63,7 @@ struct origin {
 enum {
     HELD_WINDOWS = 4, /* so many windows of events may be held at once, whatever they do */
     ORIGIN_BUCKETS = 1024,
+    FAST_MS = 25,
     ORIGIN_MAX_IDLE = 1024,
 };
 LIST_HEAD(origin_bucket, origin);
@@ -69,6 +71,7 @@ TAILQ_HEAD(origin_list, origin);
 
 struct origins {
     unsigned window, unproven, per_host;
+    unsigned per_fast_host; /* origins_init() makes it per_host */
     struct breaker_rule rule;
     unsigned running, running_unproven, waiting_unproven;
     bool crowded, was_crowded; /* by events of unproven origins, at the last look, the one before */

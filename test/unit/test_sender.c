@@ -272,7 +272,8 @@ static void every_answer_has_its_result(void **state)
     for (size_t i = 0; i < ARRAY_LEN(answers); i++)
         (void)add(&rig, "127.0.0.1", answers[i].path);
     int64_t now_ms = clock_wall_ms();
-    rig_send(&rig, (struct sender_config){ .delays_ms = { 3600 * 1000 }, .n_delays = 1 });
+    rig_send(&rig,
+             (struct sender_config){ .delays_ms = { 3600 * 1000 }, .n_delays = 1, .per_host = 4 });
     wait_results(&rig, ARRAY_LEN(answers));
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
         struct step_delivered d = result(&rig, i);

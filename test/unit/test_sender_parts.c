@@ -469,6 +469,25 @@ static void idle_origins_are_forgotten_but_never_busy_ones(void **state)
     origins_release(&o);
 }
 
+static void who_answers_at_once_gets_more_at_once(void **state)
+{
+    (void)state;
+    struct origins o;
+    struct sending a[MANY] = { 0 };
+    origins_init(&o, 100, 50, 4, NULL);
+    o.per_fast_host = 8;
+    prove(&o, "a", 0);
+    push(&o, "a", a, 20);
+    assert_string_equal(starts(&o, 0), "aaaaaaaa");
+    finish(&o, "a", 8, true, 1000, 0); /* slow now: the four of others */
+    assert_string_equal(starts(&o, 0), "aaaa");
+    finish(&o, "a", 4, true, 1, 0);
+    assert_int_equal(get(&o, "a")->running, 0);
+    while (*starts(&o, 0))
+        finish(&o, "a", get(&o, "a")->running, true, 1, 0);
+    origins_release(&o);
+}
+
 static void first_attempts_come_before_retries(void **state)
 {
     (void)state;
@@ -627,6 +646,7 @@ int main(void)
         cmocka_unit_test(who_turns_out_to_be_slow_loses_the_youngest_of_its_queue),
         cmocka_unit_test(unproven_origins_do_not_fill_the_memory_for_long),
         cmocka_unit_test(what_waited_too_long_is_taken_out),
+        cmocka_unit_test(who_answers_at_once_gets_more_at_once),
         cmocka_unit_test(first_attempts_come_before_retries),
         cmocka_unit_test(new_origins_come_before_those_that_failed),
         cmocka_unit_test(an_open_breaker_holds_its_origin_alone),
