@@ -124,6 +124,9 @@ benches: $(BENCHES) ; @:
 print-cflags:
 	@echo '$(strip $(CFLAGS_ALL))'
 
+# what .incbin takes in is not seen by -MMD
+$(BUILD)/obj/monitor/resources.o: $(wildcard src/monitor/*.css src/monitor/*.js src/monitor/*.svg)
+
 # --- how files are made --- (V=1 shows the commands)
 SAY = $(if $(V),,@echo "$(notdir $(CC)) $@";)
 $(BUILD)/assay: $(OBJECTS)

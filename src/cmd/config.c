@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "monitor/monitor.h"
 #include "store/redis_url.h"
 #include "webhook/policy.h"
 
@@ -45,6 +46,12 @@ static const struct option options[] = {
     { "monitor-listen", false, ADDRESS, FIELD(monitor_listen), NULL, 0, 0, NULL,
       COMMAND_SERVER | COMMAND_MONITOR, "port 5555 of the API's host",
       "address of the monitor page, or none" },
+    { "monitor-prefix", false, TEXT, FIELD(monitor_prefix), "", 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_MONITOR, "nothing",
+      "what stands before the monitor's paths, as in /assay behind a proxy" },
+    { "monitor-read-only", false, SWITCH, FIELD(monitor_read_only), "off", 0, 0, NULL,
+      COMMAND_SERVER | COMMAND_MONITOR, NULL,
+      "the monitor only shows: it retries and resends nothing" },
     { "health-listen", false, ADDRESS, FIELD(health_listen), "127.0.0.1:5002", 0, 0, NULL,
       COMMAND_WORKER, NULL, "address of a worker's /healthz, /readyz and /metrics" },
     { "health-path", false, PATH, FIELD(health_path), "/readyz", 0, 0, NULL, COMMAND_HEALTH, NULL,
@@ -78,11 +85,11 @@ static const struct option options[] = {
       COMMAND_SERVER | COMMAND_WORKER, NULL,
       "ended assets older than this are pruned (s, min, h, d)" },
     { "webhook-allow", false, NETWORKS, FIELD(webhook_allow), "public,private,loopback", 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER | COMMAND_HOOK_TEST, NULL,
+      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER | COMMAND_MONITOR | COMMAND_HOOK_TEST, NULL,
       "networks that webhooks may reach, CIDRs too, or none" },
     { "webhook-deny", false, NETWORKS, FIELD(webhook_deny), "", 0, 0, NULL,
-      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER | COMMAND_HOOK_TEST, "nothing",
-      "networks or CIDRs that they may not; wins over allow" },
+      COMMAND_SERVER | COMMAND_API | COMMAND_WORKER | COMMAND_MONITOR | COMMAND_HOOK_TEST,
+      "nothing", "networks or CIDRs that they may not; wins over allow" },
     { "webhook-schedule", false, SCHEDULE, FIELD(webhook_delays_ms), NULL, 0, 0, NULL,
       COMMAND_SERVER | COMMAND_WORKER, "5s,5min,30min,2h,5h,10h,14h,20h,24h",
       "pauses before a webhook's second attempt, its third, …" },
@@ -434,6 +441,9 @@ static int finish(struct config *config, enum command command, struct err *err)
     if (command == COMMAND_MONITOR && config->monitor_listen &&
         strcmp(config->monitor_listen, "none") == 0)
         return err_set(err, ERR_INVALID, "--monitor-listen: a monitor has to listen somewhere");
+    if (!monitor_prefix_is_valid(config->monitor_prefix))
+        return err_set(err, ERR_INVALID, "--monitor-prefix: '%.60s' is no path as in /assay",
+                       config->monitor_prefix);
     if (!config->monitor_listen) {
         size_t host_len = (size_t)(strrchr(config->listen, ':') - config->listen);
         if (host_len + sizeof(":5555") > sizeof(config->monitor_listen_default))

@@ -18,6 +18,7 @@
 #include "base/version.h"
 #include "cmd/commands.h"
 #include "cmd/config.h"
+#include "cmd/monitor_parts.h"
 #include "cmd/notify.h"
 #include "cmd/parts.h"
 #include "cmd/process_metrics.h"
@@ -54,6 +55,8 @@ struct server {
     struct api api, health; /* health: of a process that has no API */
     struct process_parts process;
     struct monitor monitor;
+    struct monitor_parts monitor_parts;
+    struct monitor_sampler sampler;
     struct http_server *api_server, *monitor_server, *health_server;
 };
 
@@ -142,7 +145,7 @@ static int start_workers(struct server *s, struct err *err)
     return workers_start(&workers, &s->workers, err);
 }
 
-static int start_api(struct server *s, struct err *err)
+static void prepare_api(struct server *s)
 {
     const struct config *c = &s->config;
     struct api api = { .store = s->store,
@@ -157,6 +160,11 @@ static int start_api(struct server *s, struct err *err)
     s->process = (struct process_parts){ s->workers, s->sender, s->pool };
     s->api = s->health = api;
     s->health.health_only = true;
+}
+
+static int start_api(struct server *s, struct err *err)
+{
+    const struct config *c = &s->config;
     if ((s->parts & PART_API) && start_http(c->listen, c->http_threads, c->max_connections,
                                             &api_http, &s->api, &s->api_server, err) < 0)
         return -1;
@@ -168,7 +176,18 @@ static int start_api(struct server *s, struct err *err)
 
 static int start_monitor(struct server *s, struct err *err)
 {
-    s->monitor = (struct monitor){ .store = s->store };
+    s->monitor_parts = (struct monitor_parts){ .workers = s->workers,
+                                               .sender = s->sender,
+                                               .keys = s->keys,
+                                               .api = &s->api,
+                                               .since_ms = clock_wall_ms() };
+    s->monitor = (struct monitor){ .store = s->store,
+                                   .service = s->service,
+                                   .policy = s->policy,
+                                   .root = s->root,
+                                   .prefix = s->config.monitor_prefix,
+                                   .read_only = s->config.monitor_read_only,
+                                   .hooks = monitor_parts_hooks(&s->monitor_parts) };
     if (strcmp(s->config.monitor_listen, "none") == 0)
         return 0;
     return start_http(s->config.monitor_listen, 1, MAX_CONNECTIONS, &monitor_http, &s->monitor,
@@ -185,9 +204,9 @@ static int start(struct server *s, struct err *err)
     if (secret_keys(c, &s->keys, err) < 0)
         return -1;
     secrets_forget(&s->config, environ);
-    if ((s->parts & PART_WORKERS) && asset_root_open(c->root, &s->root, err) < 0)
+    if ((s->parts & (PART_WORKERS | PART_MONITOR)) && asset_root_open(c->root, &s->root, err) < 0)
         return err_add(err, "--root %s", c->root);
-    if ((s->parts & (PART_API | PART_SENDER)) &&
+    if ((s->parts & (PART_API | PART_SENDER | PART_MONITOR)) &&
         policy_new(c->webhook_allow, c->webhook_deny, &s->policy, err) < 0)
         return err_add(err, "--webhook-allow, --webhook-deny");
     if (open_store(s, err) < 0)
@@ -196,6 +215,7 @@ static int start(struct server *s, struct err *err)
         return -1;
     if ((s->parts & PART_WORKERS) && start_workers(s, err) < 0)
         return -1;
+    prepare_api(s); /* the monitor answers /metrics with it */
     if ((s->parts & PART_MONITOR) && start_monitor(s, err) < 0)
         return -1;
     return start_api(s, err);
@@ -254,6 +274,14 @@ static void prune(struct server *s)
         log_info("pruned", LOG_I("assets", pruned));
 }
 
+/* A sample for the plots; one that is missed is a gap in them and no more. */
+static void sample(struct server *s)
+{
+    struct err err;
+    if (monitor_sample(&s->sampler, s->store, s->service, clock_wall_ms(), &err) < 0)
+        log_warn("history", LOG_S("why", err.msg));
+}
+
 /* Our only child is the zygote, without which no file can be judged any more. */
 static bool is_zygote_death(const struct signalfd_siginfo *info)
 {
@@ -288,6 +316,8 @@ static int run(struct server *s, int signal_fd)
         if (clock_mono_ms() >= housekeeping_ms) {
             if (s->parts & PART_WORKERS)
                 prune(s);
+            if (s->parts & (PART_WORKERS | PART_MONITOR))
+                sample(s);
             housekeeping_ms = clock_mono_ms() + HOUSEKEEPING_MS;
         }
     }

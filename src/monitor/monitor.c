@@ -1,65 +1,51 @@
 #include "monitor/monitor.h"
 
-#include <inttypes.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "monitor/parts.h"
 
-enum { PAGE_MAX_LEN = 4 * 1024 * 1024, PAGE_ROWS = 100 };
+enum { BODY_MAX_LEN = 4 * 1024 * 1024, ID_MAX_LEN = WEBHOOK_ID_LEN };
 
-static const char html_type[] = "text/html; charset=utf-8";
-static const char css_type[] = "text/css; charset=utf-8";
-static const char text_type[] = "text/plain; charset=utf-8";
+const char type_html[] = "text/html; charset=utf-8";
+const char type_json[] = "application/json";
+const char type_text[] = "text/plain; charset=utf-8";
+static const char problem_type[] = "application/problem+json";
 
-/* Nothing from elsewhere, no script, no frame: a hostile file name stays text. */
+/* Nothing from elsewhere, nothing inline, no frame: a hostile file name stays text. The referrer policy is
+ * no stricter, because browsers would then hide the Origin of our own forms. */
 static const char page_fields[] =
-    "Content-Security-Policy: default-src 'none'; style-src 'self'; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'none'\r\n"
-    "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: "
-    "no-store\r\n";
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\nReferrer-Policy: same-origin\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\nCache-Control: no-store\r\n";
+static const char data_fields[] = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
 
-static const char style[] =
-    ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
-    "body{max-width:60rem;margin:0 auto;padding:1rem}"
-    "h1{font-size:1.4rem}a{color:LinkText}"
-    "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:0}"
-    "dl div{border:1px solid color-mix(in srgb,CanvasText 25%,Canvas);border-radius:.5rem;"
-    "padding:.75rem}"
-    "dt{font-size:.9rem;opacity:.8}dd{margin:0;font-size:1.6rem;font-variant-numeric:tabular-nums}"
-    "table{border-collapse:collapse;width:100%}"
-    "th,td{text-align:left;padding:.35rem .5rem;vertical-align:top;overflow-wrap:anywhere;"
-    "border-bottom:1px solid color-mix(in srgb,CanvasText 20%,Canvas)}"
-    "td:first-child{font-family:ui-monospace,monospace;white-space:nowrap}";
+/* ---- answers ------------------------------------------------------------------------------- */
 
-struct monitor_thread {
-    const struct monitor *monitor;
-    struct buf body;
-};
-
-static int thread_start(void *app, void **ret_ctx, int *ret_wake_fd, struct err *err)
+static const char *prefix_of(const struct monitor *monitor)
 {
-    struct monitor_thread *t = calloc(1, sizeof(*t));
-    if (!t)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    t->monitor = app;
-    buf_init(&t->body, PAGE_MAX_LEN);
-    *ret_ctx = t;
-    *ret_wake_fd = -1;
-    return 0;
+    return monitor->prefix ? monitor->prefix : "";
 }
 
-static void thread_stop(void *ctx)
+struct page monitor_page(struct monitor_thread *t)
 {
-    struct monitor_thread *t = ctx;
-    buf_release(&t->body);
-    free(t);
+    struct page p = { .out = &t->body,
+                      .prefix = prefix_of(t->monitor),
+                      .now_ms = clock_wall_ms(),
+                      .read_only = t->monitor->read_only || !t->monitor->service,
+                      .charts = charts_are_here(t->monitor) };
+    memcpy(p.version, t->version, sizeof(p.version));
+    return p;
 }
 
-static void reply(struct monitor_thread *t, struct http_exchange *x, int status, const char *type,
-                  const char *fields)
+void monitor_reply(struct monitor_thread *t, struct http_exchange *x, int status, const char *type,
+                   const char *fields)
 {
     struct http_response response = { .status = status,
                                       .content_type = t->body.len ? type : NULL,
@@ -72,128 +58,316 @@ static void reply(struct monitor_thread *t, struct http_exchange *x, int status,
     buf_clear(&t->body);
 }
 
-static void page_begin(struct buf *out, const char *title)
+void monitor_reply_page(struct monitor_thread *t, struct http_exchange *x, struct page *p,
+                        int status)
 {
-    (void)buf_addf(out,
-                   "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">"
-                   "<meta name=\"viewport\" content=\"width=device-width\"><title>%s: assay</title>"
-                   "<link rel=\"stylesheet\" href=\"/style.css\"><h1>%s</h1>",
-                   title, title);
+    html_end(p);
+    monitor_reply(t, x, status, type_html, page_fields);
 }
 
-static void page_store_away(struct monitor_thread *t, struct http_exchange *x,
-                            const struct err *err)
+void monitor_reply_json(struct monitor_thread *t, struct http_exchange *x)
+{
+    monitor_reply(t, x, 200, type_json, data_fields);
+}
+
+void monitor_reply_sentence(struct monitor_thread *t, struct http_exchange *x, int status,
+                            const char *title, const char *sentence)
+{
+    struct page p = monitor_page(t);
+    buf_clear(&t->body);
+    html_begin(&p, SECTION_NONE, title, false);
+    (void)buf_addf(p.out, "<p class=\"alarm\">%s</p>\n", sentence);
+    monitor_reply_page(t, x, &p, status);
+}
+
+void monitor_reply_problem(struct monitor_thread *t, struct http_exchange *x, int status,
+                           const char *title, const char *detail)
+{
+    buf_clear(&t->body);
+    (void)buf_addf(&t->body,
+                   "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}",
+                   title, status, detail);
+    monitor_reply(t, x, status, problem_type, data_fields);
+}
+
+void monitor_redirect(struct monitor_thread *t, struct http_exchange *x, const char *path)
+{
+    CLEANUP(buf_release) struct buf fields;
+    buf_init(&fields, 1024);
+    (void)buf_addf(&fields, "Location: %s%s\r\nCache-Control: no-store\r\n", prefix_of(t->monitor),
+                   path);
+    buf_clear(&t->body);
+    monitor_reply(t, x, 303, NULL, buf_str(&fields));
+}
+
+void monitor_store_away(struct monitor_thread *t, struct http_exchange *x, bool json,
+                        const struct err *err)
 {
     log_error("store_read", LOG_S("why", err->msg));
-    buf_clear(&t->body);
-    page_begin(&t->body, "The store is away");
-    (void)buf_adds(&t->body, "<p>The figures cannot be read just now. Reload in a moment.</p>");
-    reply(t, x, 503, html_type, page_fields);
+    if (json)
+        monitor_reply_problem(t, x, 503, "Service Unavailable",
+                              "The store is away; try again later.");
+    else
+        monitor_reply_sentence(
+            t, x, 503, "The store is away",
+            "The store cannot be read just now, so nothing is known here. What was "
+            "accepted is safe. Reload in a moment.");
 }
 
-static void add_figure(struct buf *out, const char *name, uint64_t value)
+/* ---- routes -------------------------------------------------------------------------------- */
+
+static void healthcheck(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
-    (void)buf_addf(out, "<div><dt>%s</dt><dd>%" PRIu64 "</dd></div>", name, value);
+    (void)r;
+    (void)buf_adds(&t->body, "OK\n");
+    monitor_reply(t, x, 200, type_text, data_fields);
 }
 
-static void overview(struct monitor_thread *t, struct http_exchange *x)
+static void metrics(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
-    struct store_stats s;
-    struct err err;
-    if (store_stats(t->monitor->store, &s, &err) < 0) {
-        page_store_away(t, x, &err);
-        return;
-    }
-    struct buf *out = &t->body;
-    page_begin(out, "Assets");
-    (void)buf_adds(out, "<dl>");
-    add_figure(out, "accepted", s.accepted);
-    add_figure(out, "queue depth", s.by_state[ASSET_QUEUED]);
-    add_figure(out, "started", s.by_state[ASSET_STARTED]);
-    add_figure(out, "success", s.by_state[ASSET_SUCCESS]);
-    add_figure(out, "failed", s.by_state[ASSET_FAILED]);
-    add_figure(out, "pruned", s.pruned);
-    (void)buf_adds(out, "</dl><p><a href=\"/failed\">The failed ones</a></p><h1>Webhooks</h1><dl>");
-    add_figure(out, "waiting", s.events_by_state[EVENT_WAITING] + s.events_by_state[EVENT_PENDING]);
-    add_figure(out, "delivered", s.events_by_state[EVENT_DELIVERED]);
-    add_figure(out, "dead letters", s.events_by_state[EVENT_DEAD]);
-    add_figure(out, "switched off", s.events_by_state[EVENT_OFF]);
-    (void)buf_adds(out, "</dl>");
-    reply(t, x, 200, html_type, page_fields);
+    (void)r;
+    const struct monitor_hooks *hooks = &t->monitor->hooks;
+    struct err err = { 0 };
+    if (!hooks->metrics)
+        monitor_reply_problem(t, x, 404, "Not Found", "This process has no metrics.");
+    else if (hooks->metrics(hooks->arg, &t->body, &err) < 0)
+        monitor_store_away(t, x, true, &err);
+    else
+        monitor_reply(t, x, 200, "text/plain; version=0.0.4; charset=utf-8", data_fields);
 }
 
-static void add_row(struct buf *out, const struct asset *a)
+/* Names that Flower's users type. */
+static void to_assets(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
-    char ended[CLOCK_TEXT_LEN];
-    (void)buf_addf(out, "<tr><td>%s</td><td>%s</td><td>", a->id, clock_text(a->ended_ms, ended));
-    (void)buf_add_html(out, a->path, strlen(a->path));
-    (void)buf_adds(out, "</td><td>");
-    if (a->errors)
-        (void)buf_add_html(out, a->errors, strlen(a->errors));
-    (void)buf_adds(out, "</td></tr>");
+    (void)r;
+    monitor_redirect(t, x, "/assets");
 }
 
-static void failed(struct monitor_thread *t, struct http_exchange *x, struct http_slice query)
+static void to_queue(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
-    static const char parameter[] = "after=";
-    char after[ASSET_ID_LEN + 1] = "";
-    struct asset_query q = { .by_state = true, .state = ASSET_FAILED, .limit = PAGE_ROWS };
-    size_t skip = sizeof(parameter) - 1;
-    if (query.len > skip && query.len <= skip + ASSET_ID_LEN &&
-        memcmp(query.data, parameter, skip) == 0) {
-        memcpy(after, query.data + skip, query.len - skip);
-        q.after = after;
-    }
-    CLEANUP(asset_page_release) struct asset_page page = { 0 };
-    struct err err;
-    if (store_list(t->monitor->store, &q, &page, &err) < 0) {
-        page_store_away(t, x, &err);
-        return;
-    }
-    struct buf *out = &t->body;
-    page_begin(out, "Failed assets");
-    (void)buf_adds(out, "<p><a href=\"/\">Overview</a></p><table><thead><tr><th>id<th>ended<th>path"
-                        "<th>errors</thead><tbody>");
-    for (size_t i = 0; i < page.n; i++)
-        add_row(out, &page.assets[i]);
-    (void)buf_adds(out, "</tbody></table>");
-    if (page.n == 0)
-        (void)buf_adds(out, "<p>None.</p>");
-    if (page.more)
-        (void)buf_addf(out, "<p><a href=\"/failed?after=%s\">Older ones</a></p>",
-                       page.assets[page.n - 1].id);
-    reply(t, x, 200, html_type, page_fields);
+    (void)r;
+    monitor_redirect(t, x, "/queue");
+}
+
+enum { READS = 1, WRITES = 2 };
+
+/* A "*" stands for one id. The first that fits is taken. */
+static const struct route {
+    const char *path;
+    unsigned methods;
+    route_fn *answer;
+} routes[] = {
+    { "/", READS, overview_page },
+    { "/assets", READS, assets_page },
+    { "/assets/*", READS, story_page },
+    { "/assets/*/preview", READS, preview_get },
+    { "/assets/*/retry", READS | WRITES, retry_one },
+    { "/retry", READS | WRITES, retry_matching },
+    { "/failed", READS, failed_page },
+    { "/workers", READS, workers_page },
+    { "/queue", READS, queue_page },
+    { "/webhooks", READS, webhooks_page },
+    { "/webhooks/*/resend", READS | WRITES, resend_one },
+    { "/resend-dead", READS | WRITES, resend_dead },
+    { "/live", READS, live_get },
+    { "/style.css", READS, style_get },
+    { "/monitor.js", READS, script_get },
+    { "/icon.svg", READS, icon_get },
+    { "/chart.js", READS, charts_get },
+    { "/api/overview", READS, api_overview },
+    { "/api/history", READS, api_history },
+    { "/api/webhooks", READS, api_webhooks },
+    { "/api/workers", READS, api_workers },
+    { "/api/tasks", READS, api_tasks },
+    { "/api/task/info/*", READS, api_task_info },
+    { "/api/queues/length", READS, api_queues_length },
+    { "/metrics", READS, metrics },
+    { "/healthcheck", READS, healthcheck },
+    { "/tasks", READS, to_assets },
+    { "/broker", READS, to_queue },
+};
+
+/* Whether path fits; ret_id gets what the "*" stands for. One that is too long to be an id is none. */
+static bool fits(const char *pattern, struct http_slice path, char ret_id[static ID_MAX_LEN + 1])
+{
+    size_t before = strcspn(pattern, "*");
+    ret_id[0] = '\0';
+    if (!pattern[before])
+        return http_slice_is(path, pattern);
+    const char *behind = pattern + before + 1;
+    size_t behind_len = strlen(behind);
+    if (path.len <= before + behind_len || memcmp(path.data, pattern, before) != 0 ||
+        memcmp(path.data + path.len - behind_len, behind, behind_len) != 0)
+        return false;
+    size_t id_len = path.len - before - behind_len;
+    if (memchr(path.data + before, '/', id_len))
+        return false;
+    bool is_id = id_len <= ID_MAX_LEN;
+    for (size_t i = 0; i < id_len && is_id;
+         i++) /* they are written into pages and paths as they are */
+        is_id = isalnum((unsigned char)path.data[before + i]) || path.data[before + i] == '_';
+    id_len = is_id ? id_len : 0;
+    memcpy(ret_id, path.data + before, id_len);
+    ret_id[id_len] = '\0';
+    return true;
+}
+
+static const struct route *route_of(struct http_slice path, char ret_id[static ID_MAX_LEN + 1])
+{
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        if (fits(routes[i].path, path, ret_id))
+            return &routes[i];
+    return NULL;
+}
+
+/* Take the prefix off. false: it is not there. */
+static bool strip_prefix(const struct monitor *monitor, struct http_slice *path)
+{
+    const char *prefix = prefix_of(monitor);
+    size_t len = strlen(prefix);
+    if (len == 0)
+        return true;
+    if (path->len < len || memcmp(path->data, prefix, len) != 0 ||
+        (path->len > len && path->data[len] != '/'))
+        return false;
+    path->data += len;
+    path->len -= len;
+    if (path->len == 0)
+        *path = (struct http_slice){ "/", 1 };
+    return true;
+}
+
+static bool is_admitted(struct monitor_thread *t, struct http_exchange *x,
+                        const struct http_request *request, const struct route *route)
+{
+    const struct monitor_hooks *hooks = &t->monitor->hooks;
+    t->who = NULL;
+    if (!hooks->admit || (route && route->answer == healthcheck) ||
+        hooks->admit(hooks->arg, request, &t->who))
+        return true;
+    (void)buf_adds(&t->body, "A key is needed here: as the password of any user name.\n");
+    monitor_reply(t, x, 401, type_text, hooks->challenge);
+    return false;
 }
 
 static void handle(void *ctx, struct http_exchange *x, const struct http_request *request)
 {
     struct monitor_thread *t = ctx;
-    if (request->method != HTTP_GET && request->method != HTTP_HEAD) {
-        (void)buf_adds(&t->body, "Only GET and HEAD are known here.\n");
-        reply(t, x, 405, text_type, "Allow: GET, HEAD\r\n");
-    } else if (http_slice_is(request->path, "/")) {
-        overview(t, x);
-    } else if (http_slice_is(request->path, "/failed")) {
-        failed(t, x, request->query);
-    } else if (http_slice_is(request->path, "/style.css")) {
-        (void)buf_adds(&t->body, style);
-        reply(t, x, 200, css_type, "Cache-Control: max-age=3600\r\n");
-    } else if (http_slice_is(request->path, "/healthcheck")) {
-        (void)buf_adds(&t->body, "OK\n");
-        reply(t, x, 200, text_type, NULL);
+    struct http_slice path = request->path;
+    char id[ID_MAX_LEN + 1] = "";
+    bool beneath = strip_prefix(t->monitor, &path);
+    const struct route *route =
+        beneath || http_slice_is(path, "/healthcheck") ? route_of(path, id) : NULL;
+    struct request r = { request, id };
+    if (!is_admitted(t, x, request, route))
+        return;
+    if (!route) {
+        monitor_reply_sentence(t, x, 404, "Not found", "There is no such page.");
+    } else if (request->method == HTTP_GET || request->method == HTTP_HEAD ||
+               (request->method == HTTP_POST && (route->methods & WRITES))) {
+        route->answer(t, x, &r);
     } else {
-        (void)buf_adds(&t->body, "There is no such page.\n");
-        reply(t, x, 404, text_type, NULL);
+        (void)buf_adds(&t->body, "This page does not have this method.\n");
+        monitor_reply(t, x, 405, type_text,
+                      route->methods & WRITES ? "Allow: GET, HEAD, POST\r\n"
+                                              : "Allow: GET, HEAD\r\n");
     }
+}
+
+bool monitor_prefix_is_valid(const char *prefix)
+{
+    if (!prefix[0])
+        return true;
+    if (prefix[0] != '/')
+        return false;
+    for (const char *c = prefix; *c; c++) {
+        bool slash = *c == '/' && c[1] && c[1] != '/';
+        bool plain = (unsigned char)*c < 0x80 && (isalnum((unsigned char)*c) || strchr("-._~", *c));
+        if (!slash && !plain)
+            return false;
+    }
+    return strlen(prefix) <= 100 && !strstr(prefix, "/.");
+}
+
+/* ---- the thread ---------------------------------------------------------------------------- */
+
+static int thread_start(void *app, void **ret_ctx, int *ret_wake_fd, struct err *err)
+{
+    struct monitor_thread *t = calloc(1, sizeof(*t));
+    if (!t)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    t->monitor = app;
+    buf_init(&t->body, BODY_MAX_LEN);
+    resources_version(t->version);
+    if (token_key_make(&t->key, err) < 0 || mailbox_init(&t->box, err) < 0) {
+        free(t);
+        return -1;
+    }
+    t->watch.reply_to = &t->box;
+    *ret_ctx = t;
+    *ret_wake_fd = t->box.fd;
+    return 0;
+}
+
+static void thread_stop(void *ctx)
+{
+    struct monitor_thread *t = ctx;
+    live_end(t);
+    actions_abandon(t);
+    mailbox_release(&t->box);
+    buf_release(&t->body);
+    free(t);
+}
+
+static void wake(void *ctx)
+{
+    struct monitor_thread *t = ctx;
+    struct mail *mail = mailbox_take(&t->box);
+    while (mail) {
+        struct mail *next = mail->next;
+        if (mail == &t->watch.mail)
+            live_changed(t);
+        else
+            actions_answered(t, MAIL_ENTRY(mail, struct step, mail));
+        mail = next;
+    }
+}
+
+static void turn_over(void *ctx)
+{
+    live_turn_over(ctx);
+}
+
+static int sleep_ms(void *ctx)
+{
+    return live_sleep_ms(ctx);
+}
+
+static void gone(void *ctx, struct http_exchange *x)
+{
+    live_gone(ctx, x);
+}
+
+static void drain(void *ctx)
+{
+    struct monitor_thread *t = ctx;
+    t->draining = true;
+    live_end(t);
 }
 
 static const char *problem(int status, const char *detail, struct buf *body)
 {
     (void)status;
     (void)buf_addf(body, "%s\n", detail);
-    return text_type;
+    return type_text;
 }
 
-const struct http_app monitor_http = {
-    .thread_start = thread_start, .thread_stop = thread_stop, .handle = handle, .problem = problem
-};
+const struct http_app monitor_http = { .thread_start = thread_start,
+                                       .thread_stop = thread_stop,
+                                       .handle = handle,
+                                       .wake = wake,
+                                       .turn_over = turn_over,
+                                       .sleep_ms = sleep_ms,
+                                       .gone = gone,
+                                       .drain = drain,
+                                       .problem = problem };

@@ -1,17 +1,79 @@
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
-/* monitor: pages for people on a port of their own. They read the store and change nothing.
+/* monitor: pages for people, and the JSON behind them, on a port of their own. They read the store; the
+ * few things that they change (retry, resend) are confirmed on a page of their own, and logged.
  *
- *     GET /          how many assets were accepted, wait, succeeded, failed; the webhook backlog
- *     GET /failed    the newest failed ones with their errors (also ?after=ID)
- *     GET /healthcheck
- */
+ *     GET /                the figures, plots of 15 min, 24 h and 30 d, why assets failed
+ *     GET /assets          the assets that match; /assets/{id} is the story of one
+ *     GET /workers  /queue  /webhooks
+ *     GET /live            the figures as server-sent events
+ *     GET /api/…           docs/MONITOR.md; the routes of Flower where there are such
+ *     GET /healthcheck     GET /metrics
+ *
+ * The table of all routes is in monitor.c. */
 #include "http/http.h"
-#include "store/store.h"
+#include "store/service.h"
+#include "validate/asset_file.h"
+#include "webhook/policy.h"
 
+enum { MONITOR_WORKERS_MAX = 256, MONITOR_ORIGINS_MAX = 64 };
+
+/* One process that validates, as its owner tells of it. */
+struct monitor_worker {
+    char name[96]; /* "host:pid" */
+    char host[64], version[24];
+    int64_t pid, since_ms;
+    unsigned threads;
+    uint64_t succeeded, failed, faults; /* since it started */
+    uint64_t memory_bytes;              /* 0: unknown */
+    bool draining;
+};
+
+/* An origin that webhooks are held back from. */
+struct monitor_origin {
+    char name[300];
+    const char *state; /* "open", "half-open" */
+    unsigned trips, attempts, failed;
+    int64_t next_ms; /* wall clock; when the next attempt may be made */
+};
+
+/* What the process around the monitor knows and the store does not. Each may be NULL: not known here.
+ * Called on the monitor's thread. */
+struct monitor_hooks {
+    void *arg;
+    size_t (*workers)(void *arg, struct monitor_worker *ret, size_t max);
+    size_t (*origins)(void *arg, struct monitor_origin *ret, size_t max);
+    /* Append what /metrics answers. */
+    int (*metrics)(void *arg, struct buf *out, struct err *err);
+    /* Whether this request may be answered at all; *ret_who is who asks, for the log of actions. Only
+     * /healthcheck is answered without. */
+    bool (*admit)(void *arg, const struct http_request *request, const char **ret_who);
+    const char *challenge; /* fields of the 401 that others get */
+};
+
+/* All borrowed for as long as the server runs. */
 struct monitor {
-    struct store *store; /* borrowed for as long as the server runs */
+    struct store *store;
+    struct service *service;       /* NULL: nothing can be changed, and nobody tells of changes */
+    const struct policy *policy;   /* judges URLs anew when an asset is retried */
+    const struct asset_root *root; /* NULL: the files are not here, so there are no previews */
+    const char *prefix;            /* "" or "/assay": what stands before every path; NULL: "" */
+    bool read_only;                /* no actions at all */
+    const char *charts;            /* the chart library's file; NULL: where Debian has it */
+    struct monitor_hooks hooks;
 };
 
 extern const struct http_app monitor_http; /* its app is a struct monitor */
+
+/* Is it "", or "/" and then path segments of unreserved characters (RFC 3986 §2.3), without a "/" at its
+ * end? */
+bool monitor_prefix_is_valid(const char *prefix);
+
+/* Who keeps the history that the plots are made of: call monitor_sample() once a minute. Zeroed at first. */
+struct monitor_sampler {
+    uint64_t feed_seq; /* read so far */
+    bool has_seq;
+};
+int monitor_sample(struct monitor_sampler *sampler, struct store *store, struct service *service,
+                   int64_t now_ms, struct err *err);
 #endif

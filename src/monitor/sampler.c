@@ -1,0 +1,113 @@
+/* sampler: one sample a minute into both rings. Counts are those of the store, so a minute that was missed
+ * (a restart) loses its place in the plot and nothing else. How long assets took is read from the feed,
+ * of some of the minute's endings: enough for two percentiles, and never much work. */
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "monitor/monitor.h"
+#include "monitor/series.h"
+
+enum { PAGES = 4, PAGE_LEN = 1000, DURATIONS_MAX = PAGES * PAGE_LEN };
+
+/* 1: *ret_ms is how long it took from its acceptance. A retried one would tell of the days between. */
+static int duration_of(struct store *store, const struct feed_entry *e, int64_t *ret_ms,
+                       struct err *err)
+{
+    if (e->run != 1 || (e->state != ASSET_SUCCESS && e->state != ASSET_FAILED))
+        return 0;
+    struct asset asset;
+    int found = store_find(store, e->id, &asset, err);
+    if (found > 0) {
+        *ret_ms = e->at_ms - asset.accepted_ms;
+        asset_release(&asset);
+    }
+    return found;
+}
+
+/* Up to PAGES pages, spread evenly over what came after `from` up to `to`. */
+static int read_durations(struct store *store, uint64_t from, uint64_t to, int64_t *durations,
+                          size_t *ret_n, struct err *err)
+{
+    uint64_t stride = (to - from) / PAGES > PAGE_LEN ? (to - from) / PAGES : PAGE_LEN;
+    size_t n = 0;
+    for (uint64_t at = from; at < to && n < DURATIONS_MAX; at += stride) {
+        CLEANUP(feed_page_release) struct feed_page page = { 0 };
+        if (store_feed(store, at, PAGE_LEN, &page, err) < 0)
+            return -1;
+        for (size_t i = 0; i < page.n && n < DURATIONS_MAX; i++) {
+            int found = duration_of(store, &page.entries[i], &durations[n], err);
+            if (found < 0)
+                return -1;
+            n += (size_t)found;
+        }
+    }
+    *ret_n = n;
+    return 0;
+}
+
+static int read_latency(struct monitor_sampler *sampler, struct store *store, struct latency *ret,
+                        struct err *err)
+{
+    CLEANUP(feed_page_release) struct feed_page newest = { 0 };
+    CLEANUP(freep) int64_t *durations = malloc(DURATIONS_MAX * sizeof(*durations));
+    size_t n = 0;
+    if (!durations)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    if (store_feed(store, sampler->feed_seq, 1, &newest, err) < 0)
+        return -1;
+    uint64_t from = sampler->feed_seq;
+    if (!sampler->has_seq || from > newest.last_seq)
+        from = newest.last_seq;
+    if (from + 1 < newest.first_seq) /* some were pruned meanwhile */
+        from = newest.first_seq - 1;
+    if (read_durations(store, from, newest.last_seq, durations, &n, err) < 0)
+        return -1;
+    sampler->feed_seq = newest.last_seq;
+    sampler->has_seq = true;
+    *ret = latency_of(durations, n);
+    return 0;
+}
+
+static int write_sample(struct service *service, enum ring ring, const struct sample *sample,
+                        struct err *err)
+{
+    struct step step = { .kind = STEP_SAMPLE, .u.sample = { .ring = ring, .sample = *sample } };
+    service_call(service, &step);
+    return step.result == STEP_DONE ? 0 : err_set(err, ERR_IO, "the sample was not stored");
+}
+
+/* The hour's sample is as of now, with the slowest minute of the hour. */
+static int write_hour(struct store *store, struct service *service, struct sample *sample,
+                      struct store_stats *stats, struct latency worst, struct err *err)
+{
+    enum { MINUTES = 60 };
+    struct sample minutes[MINUTES];
+    size_t n;
+    int64_t hour_ms = ring_period_ms(RING_HOUR);
+    if (store_history(store, RING_MINUTE, minutes, MINUTES, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        struct latency l = sample_latency(&minutes[i]);
+        if (l.known && minutes[i].at_ms / hour_ms == sample->at_ms / hour_ms &&
+            (!worst.known || l.p99_ms > worst.p99_ms))
+            worst = l;
+    }
+    series_sample(stats, worst, sample->at_ms, sample);
+    return write_sample(service, RING_HOUR, sample, err);
+}
+
+int monitor_sample(struct monitor_sampler *sampler, struct store *store, struct service *service,
+                   int64_t now_ms, struct err *err)
+{
+    struct store_stats stats;
+    struct latency latency = { 0 };
+    struct sample sample;
+    if (store_stats(store, &stats, err) < 0)
+        return -1;
+    if (read_latency(sampler, store, &latency, err) < 0 && err->code != ERR_UNSUPPORTED)
+        return -1;
+    series_sample(&stats, latency, now_ms, &sample);
+    if (write_sample(service, RING_MINUTE, &sample, err) < 0)
+        return -1;
+    return write_hour(store, service, &sample, &stats, latency, err);
+}
