@@ -351,8 +351,9 @@ static int start_attempt(struct sender *s, struct sending *sending)
 static void start_attempts(struct sender *s, int64_t now_ms)
 {
     struct sending *sending = NULL;
-    unsigned unproven = 0;
-    while ((sending = origins_next(&s->origins, unproven < UNPROVEN_A_TURN, now_ms)) != NULL) {
+    bool busy = s->origins.running > s->origins.running_unproven; /* somebody answers */
+    unsigned unproven = 0, most = busy ? 1 : UNPROVEN_A_TURN;
+    while ((sending = origins_next(&s->origins, unproven < most, now_ms)) != NULL) {
         unproven += sending->origin->standing != STANDING_GOOD;
         if (sending->start_by_ms <= now_ms) {
             origins_ended(&s->origins, sending->origin, false, -1, now_ms);
@@ -362,7 +363,7 @@ static void start_attempts(struct sender *s, int64_t now_ms)
             give_back(s, sending, STARVED_PAUSE_MS);
         }
     }
-    s->more_starts = unproven == UNPROVEN_A_TURN;
+    s->more_starts = unproven == most;
 }
 
 /* Take t out of libcurl's hands; its attempt is the caller's. */
