@@ -406,6 +406,8 @@ static const struct store_ops redis_ops = {
     .feed = redis_feed,
     .history = redis_history,
     .wait = redis_wait,
+    .beat = redis_beat,
+    .processes = redis_processes,
     .close = redis_close,
 };
 

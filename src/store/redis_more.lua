@@ -123,6 +123,7 @@ local function void(keys, args)
   end
   call('DEL', key(c, 'held:' .. me))
   call('ZREM', key(c, 'beat'), me)
+  call('HDEL', key(c, 'procs'), me)
   for _, lease in ipairs(call('ZRANGE', key(c, 'leases'), 0, -1)) do
     if match(lease, '^(%S+)') == me then
       call('ZREM', key(c, 'leases'), lease)
@@ -138,7 +139,30 @@ local function void(keys, args)
   return 'd'
 end
 
+-- ARGV: number of the process, how long it is listed (ms), what it tells.
+local function tell(keys, args)
+  local c = { prefix = keys[1] .. ':' }
+  local now = server_ms()
+  call('HSET', key(c, 'procs'), args[1], fmt('%.0f %s %s', now, args[2], args[3]))
+  return 'd'
+end
+
 -- ---- reading ----
+
+-- Number, last sign of life and words of each process that is not silent for too long.
+local function processes(keys)
+  local c = { prefix = keys[1] .. ':' }
+  local all, now, out = call('HGETALL', key(c, 'procs')), server_ms(), {}
+  for i = 1, #all, 2 do
+    local seen, ms, words = match(all[i + 1], '^(%d+) (%d+) (.*)$')
+    if seen and tonumber(seen) + tonumber(ms) >= now then
+      for _, value in ipairs({ all[i], seen, words }) do
+        out[#out + 1] = value
+      end
+    end
+  end
+  return out
+end
 
 local function stats(keys)
   local c = { prefix = keys[1] .. ':' }
@@ -332,6 +356,8 @@ register('apply_full', apply, { 'allow-oom' }) -- without steps that need room
 register('open', open, {})
 register('renew', renew, { 'allow-oom' })
 register('void', void, { 'allow-oom' })
+register('tell', tell, { 'allow-oom' })
+register('processes', processes, { 'no-writes' })
 register('stats', stats, { 'no-writes' })
 register('list', list, { 'no-writes' })
 register('events', events, { 'no-writes' })

@@ -110,6 +110,18 @@ int store_history(struct store *s, enum ring ring, struct sample *ret_samples, s
                            : unsupported(s, "history", err);
 }
 
+int store_beat(struct store *s, const struct store_process *process, struct err *err)
+{
+    return s->ops->beat ? s->ops->beat(s, process, err) : unsupported(s, "list of processes", err);
+}
+
+int store_processes(struct store *s, struct store_process *ret_processes, size_t max, size_t *ret_n,
+                    struct err *err)
+{
+    return s->ops->processes ? s->ops->processes(s, ret_processes, max, ret_n, err)
+                             : unsupported(s, "list of processes", err);
+}
+
 unsigned store_wait(struct store *s, int wake_fd, int timeout_ms)
 {
     return s->ops->wait(s, wake_fd, timeout_ms);

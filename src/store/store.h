@@ -344,6 +344,20 @@ struct store_stats {
         rescued; /* claims whose worker died and that others got; may begin at 0 with a process */
 };
 
+/* One of the processes that share a store, as it tells the others. */
+struct store_process {
+    uint64_t number; /* the store's name for it; set by store_processes() */
+    char role[16];   /* "worker", … */
+    char host[64];
+    char version[16];
+    int pid;
+    unsigned capacity, busy; /* files that it may check at once; that it checks now */
+    uint64_t done, faults;   /* since its start */
+    int64_t since_ms;        /* its start */
+    int64_t seen_ms;         /* its last sign of life; set by store_processes() */
+};
+enum { STORE_PROCESS_MS = 30 * 1000 /* who is silent for so long is not listed */ };
+
 enum { STORE_NEWS_WORK = 1, STORE_NEWS_CHANGES = 2 };
 
 struct store;
@@ -383,6 +397,11 @@ struct store_ops {
      * asset's state: STORE_NEWS_… bits. 0: timeout_ms is over, or wake_fd is readable. One thread at a
      * time; never blocked by apply(). */
     unsigned (*wait)(struct store *s, int wake_fd, int timeout_ms);
+    /* NULL where one process owns the store. beat: tell the others what this process is and does; gone
+     * after STORE_PROCESS_MS, or with close(). processes: those that have told, by number. Any thread. */
+    int (*beat)(struct store *s, const struct store_process *process, struct err *err);
+    int (*processes)(struct store *s, struct store_process *ret_processes, size_t max,
+                     size_t *ret_n, struct err *err);
     void (*close)(struct store *s);
 };
 /* First member of every engine's own struct. */
@@ -420,6 +439,9 @@ int store_feed(struct store *s, uint64_t after_seq, unsigned limit, struct feed_
 int store_history(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
                   size_t *ret_n, struct err *err);
 unsigned store_wait(struct store *s, int wake_fd, int timeout_ms);
+int store_beat(struct store *s, const struct store_process *process, struct err *err);
+int store_processes(struct store *s, struct store_process *ret_processes, size_t max, size_t *ret_n,
+                    struct err *err);
 int store_backup(struct store *s, const char *path, struct err *err);
 int store_verify(struct store *s, struct buf *report, struct err *err);
 #endif
