@@ -33,6 +33,7 @@ enum {
     HTTP_DRAIN_MS = 5 * 1000,  /* for answers that are under way */
     SEND_DRAIN_MS = 11 * 1000, /* for transfers under way: a little more than one may take */
     HOUSEKEEPING_MS = 60 * 1000,
+    BEAT_MS = STORE_PROCESS_MS / 6,
     PRUNE_BATCH = 500,
     MAX_CONNECTIONS = 1024, /* of a listener that is not the API's */
     OTHER_FILES = 640, /* the store's, the workers', 256 webhooks under way, clients to turn away */
@@ -42,7 +43,8 @@ extern char **environ;
 
 struct server {
     struct config config;
-    unsigned parts; /* enum part */
+    unsigned parts;   /* enum part */
+    int64_t since_ms; /* start, wall clock */
     struct pool *pool;
     struct asset_root *root;
     struct policy *policy;
@@ -282,6 +284,31 @@ static void sample(struct server *s)
         log_warn("history", LOG_S("why", err.msg));
 }
 
+/* Whether other processes are told what this one does. */
+static bool tells(const struct server *s)
+{
+    return s->workers && s->store->ops->beat;
+}
+
+static void beat(struct server *s)
+{
+    struct workers_stats stats;
+    struct err err;
+    workers_stats(s->workers, &stats);
+    struct store_process process = { .role = "worker",
+                                     .version = ASSAY_VERSION,
+                                     .pid = (int)getpid(),
+                                     .capacity = stats.threads,
+                                     .busy = stats.busy,
+                                     .done = stats.valid + stats.invalid,
+                                     .faults = stats.faults,
+                                     .since_ms = s->since_ms };
+    if (gethostname(process.host, sizeof(process.host) - 1) < 0 || !process.host[0])
+        (void)strcpy(process.host, "unknown");
+    if (store_beat(s->store, &process, &err) < 0)
+        log_debug("beat_failed", LOG_S("why", err.msg));
+}
+
 /* Our only child is the zygote, without which no file can be judged any more. */
 static bool is_zygote_death(const struct signalfd_siginfo *info)
 {
@@ -292,12 +319,15 @@ static bool is_zygote_death(const struct signalfd_siginfo *info)
 /* Until SIGTERM or SIGINT: EXIT_OK; or until it makes no sense to go on: EXIT_FAULT. */
 static int run(struct server *s, int signal_fd)
 {
-    int64_t housekeeping_ms = clock_mono_ms(), watchdog_ms = notify_watchdog_ms();
+    int64_t housekeeping_ms = clock_mono_ms(), beat_ms = housekeeping_ms,
+            watchdog_ms = notify_watchdog_ms();
     for (;;) {
         int64_t wait_ms = housekeeping_ms - clock_mono_ms();
         struct pollfd p = { .fd = signal_fd, .events = POLLIN };
         if (watchdog_ms > 0 && wait_ms > watchdog_ms)
             wait_ms = watchdog_ms;
+        if (tells(s) && wait_ms > beat_ms - clock_mono_ms())
+            wait_ms = beat_ms - clock_mono_ms();
         notify("WATCHDOG=1");
         if (poll(&p, 1, wait_ms > 0 ? (int)wait_ms : 0) > 0) {
             struct signalfd_siginfo info;
@@ -312,6 +342,10 @@ static int run(struct server *s, int signal_fd)
                 log_info("drain", LOG_S("signal", strsignal((int)info.ssi_signo)));
                 return EXIT_OK;
             }
+        }
+        if (tells(s) && clock_mono_ms() >= beat_ms) {
+            beat(s);
+            beat_ms = clock_mono_ms() + BEAT_MS;
         }
         if (clock_mono_ms() >= housekeeping_ms) {
             if (s->parts & PART_WORKERS)
@@ -366,7 +400,7 @@ static void say_ready(const struct server *s)
 
 int parts_main(const char *name, enum command command, unsigned parts, int argc, char *argv[])
 {
-    struct server s = { .parts = parts };
+    struct server s = { .parts = parts, .since_ms = clock_wall_ms() };
     struct err err = { 0 };
     if (config_parse(&s.config, command, argc, argv, environ, &err) != 0 ||
         secret_signer(&s.config, &s.signer, &err) < 0 ||

@@ -89,6 +89,7 @@ def test_two_workers_share_the_assets_of_one_api(fleet, sink):
     shares = [len(re.findall(r"event=asset_ended", worker.log())) for worker in workers]
     assert sum(shares) == 500 and min(shares) > 50, shares
     assert counted(api) == {"queued": 0, "started": 0, "success": 250, "failed": 250}
+    assert fleet.redis.ask("HLEN", "{assay:0}:procs") == "2"    # the workers tell of themselves
     assert b"250" in monitor.get("/").body
     for part in (api, monitor, *workers):
         part.stop()
