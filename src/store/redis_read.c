@@ -327,7 +327,7 @@ static int fill_page(struct redis_store *s, struct list_args *args, struct asset
         if (!next)
             return 0;
         /* full, and the function saw one more; or nothing more may be looked at */
-        if (left <= 0 || redis_number(reply->element[0]) < args->examine) {
+        if (left <= 0 || page->n >= limit) {
             page->more = true;
             permute_name(&s->ids, next, page->next);
             return 0;

@@ -54,6 +54,26 @@ static void the_next_page_begins_where_it_is_told(void **state)
     }
 }
 
+static void pages_may_be_as_long_as_what_is_looked_at_in_one_go(void **state)
+{
+    struct world *w = *state;
+    enum { ASSETS = 2100, BATCH = 100 };
+    static struct id got[ASSETS + 1];
+    for (int done = 0; done < ASSETS; done += BATCH) {
+        struct step steps[BATCH], *batch[BATCH];
+        for (size_t i = 0; i < BATCH; i++) {
+            steps[i] = put_step("./a.jpg", URL_ABSENT, URL_ABSENT, URL_ABSENT);
+            batch[i] = &steps[i];
+        }
+        assert_int_equal(store_apply(w->store, batch, BATCH, w->now_ms, NULL), 0);
+    }
+    static const unsigned limits[] = { 250, 500, 700, 999, LIST_LIMIT_MAX };
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        struct asset_query query = { .limit = limits[i] };
+        assert_int_equal(all_of(w, query, got, ARRAY_LEN(got)), ASSETS);
+    }
+}
+
 static void lists_can_be_of_one_path(void **state)
 {
     struct world *w = *state;
@@ -227,6 +247,7 @@ int main(void)
 {
     struct CMUnitTest tests[] = {
         FACT(the_next_page_begins_where_it_is_told),
+        FACT(pages_may_be_as_long_as_what_is_looked_at_in_one_go),
         FACT(lists_can_be_of_one_path),
         FACT(lists_can_be_of_one_finding_of_the_latest_run),
         FACT(lists_can_be_of_a_time),
