@@ -26,7 +26,8 @@ bool filter_time(const char *text, int64_t *ret_ms)
     tm.tm_year -= 1900;
     tm.tm_mon--;
     time_t seconds = timegm(&tm);
-    if (seconds < 0 || tm.tm_mday != asked.tm_mday || tm.tm_hour != asked.tm_hour)
+    if (seconds < 0 || tm.tm_mon + 1 != asked.tm_mon || tm.tm_mday != asked.tm_mday ||
+        tm.tm_hour != asked.tm_hour || tm.tm_min != asked.tm_min || tm.tm_sec != asked.tm_sec)
         return false; /* the 31st of June is no day */
     *ret_ms = (int64_t)seconds * 1000;
     return true;

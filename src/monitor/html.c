@@ -72,10 +72,29 @@ void html_unhealthy(struct page *p, const char *why)
     (void)buf_adds(p->out, "</p>\n");
 }
 
+/* Marks that turn the direction of text around (Unicode TR 9 §2) in UTF-8: U+200E, U+200F, U+202A … U+202E,
+ * U+2066 … U+2069. With them "gpj.exe" may look like "exe.jpg". */
+static bool is_turn(const char *s, size_t len)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    if (len < 3 || c[0] != 0xe2)
+        return false;
+    return (c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xaa && c[2] <= 0xae))) ||
+           (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9);
+}
+
 void html_text(struct page *p, const char *text)
 {
+    size_t len = strlen(text), from = 0;
     (void)buf_adds(p->out, "<bdi>");
-    (void)buf_add_html(p->out, text, strlen(text));
+    for (size_t i = 0; i < len; i++) {
+        if (!is_turn(text + i, len - i))
+            continue;
+        (void)buf_add_html(p->out, text + from, i - from);
+        (void)buf_adds(p->out, "\xef\xbf\xbd"); /* U+FFFD */
+        from = i + 3;
+    }
+    (void)buf_add_html(p->out, text + from, len - from);
     (void)buf_adds(p->out, "</bdi>");
 }
 

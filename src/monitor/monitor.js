@@ -94,14 +94,14 @@
     }));
   }
 
-  function options(span) {
+  function options(span, history) {
     const ticks = { color: colour("--soft"), maxTicksLimit: 6, maxRotation: 0 };
     return {
       animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true,
       interaction: { mode: "index", intersect: false },
       scales: {
-        x: { type: "linear", ticks: { ...ticks, callback: (ms) => at(ms, span) }, grid: { display: false } },
-        y: { beginAtZero: true, suggestedMax: 1, ticks: { ...ticks, maxTicksLimit: 5 }, grid: { color: colour("--grid") } },
+        x: { type: "linear", min: history.atMs[0], max: history.atMs[history.atMs.length - 1], ticks: { ...ticks, callback: (ms) => at(ms, span) }, grid: { display: false } },
+        y: { beginAtZero: true, ticks: { ...ticks, maxTicksLimit: 5 }, grid: { color: colour("--grid") } },
       },
       plugins: {
         legend: { labels: { color: colour("--ink"), boxWidth: 18, boxHeight: 1, font: { size: 11 } }, align: "start" },
@@ -124,12 +124,10 @@
       const chart = charts.get(canvas);
       if (chart) {
         chart.data = data;
-        chart.options = options(span);
-        chart.options.scales.x.min = history.atMs[0];
-        chart.options.scales.x.max = history.atMs[history.atMs.length - 1];
+        chart.options = options(span, history);
         chart.update();
       } else {
-        charts.set(canvas, new window.Chart(canvas, { type: "line", data, options: options(span) }));
+        charts.set(canvas, new window.Chart(canvas, { type: "line", data, options: options(span, history) }));
       }
     }
     plots.dataset.drawn = history.atMs.length;

@@ -57,6 +57,11 @@ static const struct point *rate_base(const struct series *s, int64_t now_ms)
     return base;
 }
 
+static double since(uint64_t now, uint64_t then)
+{
+    return now > then ? (double)(now - then) : 0;
+}
+
 static void set_rates(struct figure *f, const struct series *s, int64_t now_ms)
 {
     const struct point *now = &s->points[s->n - 1], *base = rate_base(s, now_ms);
@@ -64,11 +69,11 @@ static void set_rates(struct figure *f, const struct series *s, int64_t now_ms)
     uint64_t ended_now = now->all_success + now->all_failed;
     uint64_t ended_then = base ? base->all_success + base->all_failed : 0;
     set_rate(&f[0], "throughput", "throughput", "%.1f /s", base && seconds > 0,
-             seconds > 0 ? (double)(ended_now - ended_then) / seconds : 0);
+             seconds > 0 ? since(ended_now, ended_then) / seconds : 0);
     /* of the last 15 minutes; of all, when none is known of them */
     const struct point *first = s->n > 1 ? &s->points[0] : NULL;
-    double success = (double)(now->all_success - (first ? first->all_success : 0));
-    double failed = (double)(now->all_failed - (first ? first->all_failed : 0));
+    double success = since(now->all_success, first ? first->all_success : 0);
+    double failed = since(now->all_failed, first ? first->all_failed : 0);
     bool any = success + failed > 0;
     set_rate(&f[1], "success rate", "successRate", "%.1f %%", any,
              any ? 100 * success / (success + failed) : 0);

@@ -144,9 +144,13 @@ int series_read(struct store *store, enum span span, int64_t now_ms, struct seri
     if (store_stats(store, &stats, err) < 0 ||
         store_history(store, spans[span].ring, samples, want, &n, err) < 0)
         return -1;
+    struct latency latest = { 0 }; /* now has none of its own */
+    for (size_t i = 0; i < n; i++)
+        if (samples[i].at_ms > now_ms - spans[SPAN_15_MIN].length_ms &&
+            sample_latency(&samples[i]).known)
+            latest = sample_latency(&samples[i]);
     struct sample now;
-    series_sample(&stats, n ? sample_latency(&samples[n - 1]) : (struct latency){ 0 }, now_ms,
-                  &now);
+    series_sample(&stats, latest, now_ms, &now);
     series_make(span, samples, n, &now, ret);
     if (ret_stats)
         *ret_stats = stats;

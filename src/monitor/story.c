@@ -210,20 +210,27 @@ static void add_finding(struct page *p, json_t *f)
     (void)buf_adds(p->out, "</tr>\n");
 }
 
-/* Where in the file the damage begins, drawn on a bar that is the file. */
+/* Where in the file the damage begins, drawn on a bar that is the file. What is missing altogether is a
+ * mark at its end. */
 static void add_damage(struct page *p, int64_t offset, int64_t bytes)
 {
+    static const double least = 8;
     double at = 1000.0 * (double)offset / (double)bytes;
+    double drawn = at < 1000 - least ? at : 1000 - least;
     (void)buf_addf(
         p->out,
         "<figure class=\"damage\"><svg viewBox=\"0 0 1000 20\" preserveAspectRatio=\"none\" "
         "role=\"img\" aria-label=\"Damage at byte %" PRId64 " of %" PRId64
-        "\"><rect class=\"whole\" "
-        "width=\"1000\" height=\"20\"/><rect class=\"bad\" x=\"%.1f\" width=\"%.1f\" "
-        "height=\"20\"/>"
-        "</svg><figcaption>Whole up to byte %" PRId64 " of %" PRId64 ": %.1f %% of the "
-        "file.</figcaption></figure>\n",
-        offset, bytes, at, 1000.0 - at, offset, bytes, at / 10);
+        "\"><rect class=\"whole\" width=\"1000\" height=\"20\"/><rect class=\"bad\" "
+        "x=\"%.1f\" width=\"%.1f\" height=\"20\"/></svg><figcaption>",
+        offset, bytes, drawn, 1000 - drawn);
+    if (offset == bytes)
+        (void)buf_addf(
+            p->out, "Whole as far as it goes: it ends too early, after %" PRId64 " bytes.", bytes);
+    else
+        (void)buf_addf(p->out, "Whole up to byte %" PRId64 " of %" PRId64 ": %.1f %% of the file.",
+                       offset, bytes, at / 10);
+    (void)buf_adds(p->out, "</figcaption></figure>\n");
 }
 
 /* "truncated" and "corrupt" tell where; the nearest to the start counts. -1: neither is there. */

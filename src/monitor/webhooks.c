@@ -36,7 +36,8 @@ static void add_event(struct page *p, const struct event_view *e)
     (void)buf_addf(p->out, "</td><td class=\"n\">%u</td><td>", e->attempts);
     if (e->http_status)
         (void)buf_addf(p->out, "%d ", e->http_status);
-    html_text(p, e->error ? e->error : e->attempts && !e->http_status ? "no answer" : "");
+    else if (e->attempts)
+        html_text(p, e->error ? e->error : "no answer");
     (void)buf_adds(p->out, "</td><td>");
     html_time(p, e->last_ms);
     (void)buf_adds(p->out, "</td><td>");
