@@ -99,7 +99,7 @@ static void show(struct receiver *r, const struct http_request *request)
     const char *has_id = field(request, "webhook-id", id);
     buf_init(&out, SHOWN_MAX);
     (void)buf_addf(&out, "%s  %.*s  ", clock_text(clock_wall_ms(), now), (int)request->path.len,
-                   request->path.data); /* the reader lets nothing but visible ASCII through */
+                   request->path.data);   /* the reader lets nothing but visible ASCII through */
     for (char *c = id; has_id && *c; c++) /* a field may hold bytes that a terminal obeys */
         if (*c < 0x20 || *c > 0x7e)
             *c = '?';

@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "webhook/sender_io.h"
+#include "webhook/sender_log.h"
 #include "webhook/sender_origin.h"
 #include "webhook/sender_schedule.h"
 #include "webhook/sender_transfer.h"
@@ -134,30 +135,6 @@ static void give_back(struct sender *s, struct sending *sending, int64_t pause_m
     gather(s, &sending->step);
 }
 
-/* A first attempt that succeeds is no news: the asset's own lines tell that it has ended. */
-static void log_end(const struct event *event, const struct answer *answer, int duration_ms,
-                    enum event_state state)
-{
-    enum log_level level = answer->error || event->attempts > 0 ? LOG_INFO : LOG_DEBUG;
-    if (!log_enabled(level))
-        return;
-    char text[URL_MAX_LEN + 1]; /* without its query: that is where clients put secrets */
-    const char *url = text;
-    size_t len = strcspn(event->url, "?#");
-    if (len >= sizeof(text))
-        len = sizeof(text) - 1;
-    memcpy(text, event->url, len);
-    text[len] = '\0';
-    log_at(level, "webhook_attempt", LOG_S("asset", event->asset_id),
-           LOG_S("event", event_word(event->notify)), LOG_I("attempt", event->attempts + 1),
-           LOG_S("result", event_state_name(state)), LOG_I("status", answer->status),
-           LOG_S("why", answer->error), LOG_I("ms", duration_ms), LOG_S("url", url));
-    if (state == EVENT_DEAD)
-        log_warn("webhook_dead", LOG_S("asset", event->asset_id),
-                 LOG_S("event", event_word(event->notify)), LOG_I("attempts", event->attempts + 1),
-                 LOG_I("status", answer->status), LOG_S("why", answer->error), LOG_S("url", url));
-}
-
 /* An attempt came to answer: report what becomes of its event. */
 static void settle(struct sender *s, struct sending *sending, const struct answer *answer,
                    int duration_ms)
@@ -179,7 +156,7 @@ static void settle(struct sender *s, struct sending *sending, const struct answe
                                                                   : s->failed;
     atomic_fetch_add(&count[event->notify != NOTIFY_START], 1);
     histogram_add(&s->durations, &histogram_answers, duration_ms * INT64_C(1000));
-    log_end(event, answer, duration_ms, delivered->state);
+    sender_log_end(event, answer, duration_ms, delivered->state);
     gather(s, &sending->step);
 }
 
@@ -262,13 +239,6 @@ static void take_lease(struct sender *s, int64_t now_ms)
     }
 }
 
-/* The store did not take a result: the event is sent again when its lease is over, at least once. */
-static void log_lost(const struct event *event)
-{
-    const char *word = event_word(event->notify);
-    log_warn("webhook_result_lost", LOG_S("asset", event->asset_id), LOG_S("event", word));
-}
-
 static void take_answers(struct sender *s, int64_t now_ms)
 {
     struct mail *mail = mailbox_take(&s->box), *next;
@@ -281,7 +251,7 @@ static void take_answers(struct sender *s, int64_t now_ms)
         }
         struct sending *sending = MAIL_ENTRY(step, struct sending, step);
         if (step->result != STEP_DONE)
-            log_lost(sending->event);
+            sender_log_lost(sending->event);
         sending_free(s, sending);
     }
 }
