@@ -76,24 +76,48 @@ static int write_sample(struct service *service, enum ring ring, const struct sa
     return step.result == STEP_DONE ? 0 : err_set(err, ERR_IO, "the sample was not stored");
 }
 
-/* The hour's sample is as of now, with the slowest minute of the hour. */
-static int write_hour(struct store *store, struct service *service, struct sample *sample,
-                      struct store_stats *stats, struct latency worst, struct err *err)
+/* Whether the ring has a sample of this minute or hour. The first of each stays: what happened after it
+ * would be lost otherwise, when there is none before it. */
+static int has_sample(struct store *store, enum ring ring, int64_t now_ms, struct err *err)
+{
+    struct sample newest;
+    size_t n;
+    if (store_history(store, ring, &newest, 1, &n, err) < 0)
+        return -1;
+    int64_t period_ms = ring_period_ms(ring);
+    return n == 1 && newest.at_ms / period_ms == now_ms / period_ms;
+}
+
+/* Of the hour before now. */
+static int worst_latency(struct store *store, int64_t now_ms, struct latency *worst,
+                         struct err *err)
 {
     enum { MINUTES = 60 };
     struct sample minutes[MINUTES];
     size_t n;
-    int64_t hour_ms = ring_period_ms(RING_HOUR);
     if (store_history(store, RING_MINUTE, minutes, MINUTES, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         struct latency l = sample_latency(&minutes[i]);
-        if (l.known && minutes[i].at_ms / hour_ms == sample->at_ms / hour_ms &&
-            (!worst.known || l.p99_ms > worst.p99_ms))
-            worst = l;
+        if (l.known && minutes[i].at_ms > now_ms - ring_period_ms(RING_HOUR) &&
+            (!worst->known || l.p99_ms > worst->p99_ms))
+            *worst = l;
     }
-    series_sample(stats, worst, sample->at_ms, sample);
-    return write_sample(service, RING_HOUR, sample, err);
+    return 0;
+}
+
+static int sample_ring(struct store *store, struct service *service, enum ring ring,
+                       const struct store_stats *stats, struct latency latency, int64_t now_ms,
+                       struct err *err)
+{
+    struct sample sample;
+    int has = has_sample(store, ring, now_ms, err);
+    if (has != 0)
+        return has < 0 ? -1 : 0;
+    if (ring == RING_HOUR && worst_latency(store, now_ms, &latency, err) < 0)
+        return -1;
+    series_sample(stats, latency, now_ms, &sample);
+    return write_sample(service, ring, &sample, err);
 }
 
 int monitor_sample(struct monitor_sampler *sampler, struct store *store, struct service *service,
@@ -101,13 +125,12 @@ int monitor_sample(struct monitor_sampler *sampler, struct store *store, struct 
 {
     struct store_stats stats;
     struct latency latency = { 0 };
-    struct sample sample;
     if (store_stats(store, &stats, err) < 0)
         return -1;
     if (read_latency(sampler, store, &latency, err) < 0 && err->code != ERR_UNSUPPORTED)
         return -1;
-    series_sample(&stats, latency, now_ms, &sample);
-    if (write_sample(service, RING_MINUTE, &sample, err) < 0)
-        return -1;
-    return write_hour(store, service, &sample, &stats, latency, err);
+    for (int ring = 0; ring < RINGS; ring++)
+        if (sample_ring(store, service, (enum ring)ring, &stats, latency, now_ms, err) < 0)
+            return -1;
+    return 0;
 }

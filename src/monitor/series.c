@@ -90,8 +90,6 @@ static void add_point(struct series *ret, const struct sample *before, const str
                          .latency = sample_latency(s) };
     if (!before)
         return;
-    for (int i = 0; i < SERIES_CODES; i++)
-        ret->errors[i] += errors_of(s, i) - errors_of(before, i);
     int64_t ms = s->at_ms - before->at_ms;
     if (ms <= 0 || ms > 3 * step_ms) /* nobody was there to see how it went */
         return;
@@ -111,13 +109,13 @@ void series_make(enum span span, const struct sample *samples, size_t n, const s
                  struct series *ret)
 {
     int64_t step_ms = spans[span].step_ms, from_ms = now->at_ms - spans[span].length_ms;
-    const struct sample *before = NULL;
+    const struct sample *before = NULL, *first = now;
     struct latency worst = { 0 };
     ret->n = 0;
-    memset(ret->errors, 0, sizeof(ret->errors));
     for (size_t i = 0; i < n; i++) {
         if (samples[i].at_ms < from_ms || samples[i].at_ms >= now->at_ms)
             continue;
+        first = first == now ? &samples[i] : first;
         struct latency l = sample_latency(&samples[i]);
         if (l.known && (!worst.known || l.p99_ms >= worst.p99_ms))
             worst = l;
@@ -130,6 +128,8 @@ void series_make(enum span span, const struct sample *samples, size_t n, const s
         before = &samples[i];
     }
     add_point(ret, before, now, step_ms);
+    for (int i = 0; i < SERIES_CODES; i++)
+        ret->errors[i] = (uint32_t)(errors_of(now, i) - errors_of(first, i));
 }
 
 int series_read(struct store *store, enum span span, int64_t now_ms, struct series *ret,

@@ -407,13 +407,11 @@ static void a_sample_outlives_a_restart_and_tells_how_long_assets_took(void **st
     assert_int_equal(finish(&s->world, &claim, true), STEP_DONE);
     take_sample(s, s->world.now_ms + MINUTE);
     world_reopen(&s->world);
-    for (int ring = 0; ring < RINGS; ring++) {
-        assert_int_equal(store_history(s->world.store, (enum ring)ring, samples, 4, &n, NULL), 0);
-        assert_true(n >= 1);
-        struct latency l = sample_latency(&samples[n - 1]);
-        assert_true(l.known && l.p50_ms == 4000 && l.p99_ms == 4000);
-        assert_int_equal(samples[n - 1].values[0], 1);
-    }
+    assert_int_equal(store_history(s->world.store, RING_MINUTE, samples, 4, &n, NULL), 0);
+    assert_int_equal(n, 2);
+    struct latency l = sample_latency(&samples[1]);
+    assert_true(l.known && l.p50_ms == 4000 && l.p99_ms == 4000);
+    assert_int_equal(samples[1].values[0], 1);
     static struct series series;
     struct store_stats stats;
     assert_int_equal(series_read(s->world.store, SPAN_15_MIN, s->world.now_ms + MINUTE + 1, &series,
@@ -421,6 +419,25 @@ static void a_sample_outlives_a_restart_and_tells_how_long_assets_took(void **st
                      0);
     assert_int_equal(series.n, 3);
     assert_int_equal(stats.accepted, 1);
+}
+
+static void the_first_sample_of_a_minute_and_of_an_hour_stays(void **state)
+{
+    enum { HOUR = 60 * MINUTE };
+    struct sampled *s = *state;
+    struct sample samples[4];
+    size_t n;
+    int64_t hour = 1000 * (int64_t)HOUR;
+    take_sample(s, hour + 10);
+    take_sample(s, hour + 20);
+    take_sample(s, hour + MINUTE);
+    assert_int_equal(store_history(s->world.store, RING_MINUTE, samples, 4, &n, NULL), 0);
+    assert_true(n == 2 && samples[0].at_ms == hour + 10 && samples[1].at_ms == hour + MINUTE);
+    assert_int_equal(store_history(s->world.store, RING_HOUR, samples, 4, &n, NULL), 0);
+    assert_true(n == 1 && samples[0].at_ms == hour + 10);
+    take_sample(s, hour + HOUR);
+    assert_int_equal(store_history(s->world.store, RING_HOUR, samples, 4, &n, NULL), 0);
+    assert_int_equal(n, 2);
 }
 
 static void a_minute_without_endings_has_no_latency(void **state)
@@ -458,6 +475,8 @@ int main(void)
         cmocka_unit_test(counts_of_another_store_make_no_rates_below_zero),
         cmocka_unit_test(percentiles_are_of_the_nearest_rank),
         cmocka_unit_test_setup_teardown(a_sample_outlives_a_restart_and_tells_how_long_assets_took,
+                                        sampled_setup, sampled_teardown),
+        cmocka_unit_test_setup_teardown(the_first_sample_of_a_minute_and_of_an_hour_stays,
                                         sampled_setup, sampled_teardown),
         cmocka_unit_test_setup_teardown(a_minute_without_endings_has_no_latency, sampled_setup,
                                         sampled_teardown),
