@@ -54,7 +54,7 @@ FUZZERS = $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 REPLAY  = build/asan$(SUFFIX)
 BENCHES = $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
-.PHONY: help build server test test-e2e native-server native-test native-test-e2e unit \
+.PHONY: help build server test test-e2e test-compose native-server native-test native-test-e2e unit \
         tests replays benches fuzzers print-cflags fuzz bench cover lint install clean
 .SECONDARY:
 .DEFAULT_GOAL = build
@@ -80,6 +80,9 @@ native-test: tests
 
 native-test-e2e: build
 	ASSAY_BINARY=$(abspath $(BUILD)/assay) tools/pytest.sh test/e2e $(ARGS)
+
+test-compose: ## the compose stack on a Docker engine: five workers, kills, cuts, restarts, hot reload
+	@tools/pytest.sh test/compose $(ARGS)
 
 unit: tests ## only the unit and contract tests, natively
 	@V=$(V) tools/run-tests.sh $(BUILD) $(TEST_BINARIES)
@@ -114,7 +117,7 @@ clean: ## remove all that was built (the data folder stays)
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | \
-	    while IFS="`printf '\t'`" read -r target what; do printf '  %-10s %s\n' "$$target" "$$what"; done
+	    while IFS="`printf '\t'`" read -r target what; do printf '  %-12s %s\n' "$$target" "$$what"; done
 	@sed -n '/^#   [A-Z]/s/^# */  /p' Makefile
 
 tests: $(TEST_BINARIES) ; @:

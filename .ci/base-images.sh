@@ -1,6 +1,7 @@
 #!/bin/bash
-# base-images.sh: for CI only. Makes sure that Docker runs and that debian:trixie-slim is there: where
-# no registry can be reached, a stand-in is made of Debian's own packages with debootstrap.
+# base-images.sh: for CI only. Makes sure that Docker runs and that the official images are there:
+# debian:trixie-slim, redis:8 and valkey/valkey:8. Where no registry can be reached, stand-ins are made
+# of Debian's own packages.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build/ci
@@ -29,19 +30,44 @@ if ! docker info >/dev/null 2>&1; then
     start_docker || start_docker --storage-driver vfs
 fi
 
-if docker image inspect "$IMAGE" >/dev/null 2>&1; then
-    echo "$IMAGE is here"
-    exit 0
-fi
-if timeout 60 docker pull -q "$IMAGE"; then
-    exit 0
+here() # IMAGE: it is, or can be pulled
+{
+    docker image inspect "$1" >/dev/null 2>&1 || timeout 60 docker pull -q "$1"
+}
+
+if ! here "$IMAGE"; then
+    echo "$IMAGE cannot be pulled: making a stand-in"
+    root=$(mktemp -d)
+    trap 'rm -rf "$root"' EXIT
+    debootstrap --variant=minbase trixie "$root" "$MIRROR"
+    # as the real image: no package lists, no archives, no manuals
+    rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb \
+        "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/*
+    tar -C "$root" -c . | docker import - "$IMAGE"
 fi
 
-echo "$IMAGE cannot be pulled: making a stand-in"
-root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
-debootstrap --variant=minbase trixie "$root" "$MIRROR"
-# as the real image: no package lists, no archives, no manuals
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb \
-    "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/*
-tar -C "$root" -c . | docker import - "$IMAGE"
+# As the official images are to one who uses them: programs in PATH, a user 999 who owns /data.
+store_stand_in() # IMAGE NAME PACKAGE…
+{
+    local image=$1 name=$2
+    shift 2
+    if here "$image"; then
+        return
+    fi
+    echo "$image cannot be pulled: making a stand-in"
+    docker build -q -t "$image" - <<END
+FROM $IMAGE
+RUN groupadd -r -g 999 $name && useradd -r -g $name -u 999 -d /data $name \\
+    && apt-get update -q && apt-get install -q -y --no-install-recommends $* \\
+    && rm -rf /var/lib/apt/lists/* && mkdir -p /data && chown $name:$name /data
+RUN printf '#!/bin/sh\\nset -e\\n[ "\${1#-}" = "\$1" ] || set -- $name-server "\$@"\\nexec "\$@"\\n' \\
+    >/usr/local/bin/docker-entrypoint.sh && chmod 755 /usr/local/bin/docker-entrypoint.sh
+VOLUME /data
+WORKDIR /data
+EXPOSE 6379
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["$name-server"]
+END
+}
+store_stand_in redis:8 redis redis-server redis-tools
+store_stand_in valkey/valkey:8 valkey valkey-server valkey-tools

@@ -14,9 +14,10 @@ asan-e2e     700  the same for the whole program
 tsan         700  unit and contract tests under the thread sanitizer
 tsan-e2e     700  the same for the whole program
 fuzzers      300  each fuzzer builds with clang and runs for some seconds
-base-image   400  debian:trixie-slim is here
+base-image   400  debian:trixie-slim, redis:8 and valkey/valkey:8 are here
 docker-test  700  make test WAY=docker: Debian 13
 docker-e2e   600  make test-e2e WAY=docker
+compose      900  make test-compose: five workers, kills, cuts, restarts, hot reload
 image        300  an image lives its whole life in the hardened container
 bare         900  make test installs what a bare Debian 13 lacks; clang builds there too
 arm64        900  cross-built for arm64, unit tests under emulation
@@ -55,6 +56,7 @@ step_fuzzers() { make -j2 fuzz FUZZ_SECONDS=5; }
 step_base-image() { .ci/base-images.sh; }
 step_docker-test() { make test WAY=docker; }
 step_docker-e2e() { make test-e2e WAY=docker; }
+step_compose() { make test-compose; }
 
 # The image as README.md tells to run it, and as an operator would: nothing writable but /data,
 # no capability, another user than root.

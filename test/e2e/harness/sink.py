@@ -45,7 +45,7 @@ class Arrival:
 
 
 class Sink:
-    def __init__(self):
+    def __init__(self, address="127.0.0.1"):
         self.changed = threading.Condition()
         self.arrivals = []
         self.by_id, self.by_path = defaultdict(list), defaultdict(list)
@@ -95,7 +95,7 @@ class Sink:
             def handle_error(self, *_):
                 pass    # a sender that was killed half way through
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server((address, 0), Handler)
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
