@@ -30,8 +30,8 @@ struct config {
     const char *listen, *monitor_listen; /* "host:port"; monitor_listen may be "none" */
     const char *monitor_prefix;          /* "" or "/assay" */
     bool monitor_read_only;
-    const char *health_listen;           /* of worker */
-    const char *health_path;             /* of health */
+    const char *health_listen; /* of worker */
+    const char *health_path;   /* of health */
     const char *store, *root;
     int64_t lease_ms; /* of worker */
     unsigned workers;
