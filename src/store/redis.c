@@ -39,7 +39,7 @@ static void name_library(struct redis_store *s)
 static int load_library(struct redis_store *s, redisContext *c, struct err *err)
 {
     CLEANUP(buf_release) struct buf text;
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
     buf_init(&text, 1 << 20);
     (void)buf_addf(&text, "#!lua name=%s\nlocal NAME = '%s'\n", s->library, s->library);
@@ -87,7 +87,7 @@ int redis_call(struct redis_store *s, redisContext *c, const struct redis_reques
 static int check_server(struct redis_store *s, redisContext *c, struct err *err)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     redis_request_init(&r);
     redis_adds(&r, "INFO");
     redis_adds(&r, "server");
@@ -107,7 +107,7 @@ static int check_server(struct redis_store *s, redisContext *c, struct err *err)
 static const char *read_setting(redisContext *c, const char *name, char text[32])
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     redis_request_init(&r);
     redis_adds(&r, "CONFIG");
     redis_adds(&r, "GET");
@@ -140,7 +140,7 @@ static void judge_durability(struct redis_store *s, redisContext *c)
 static void read_skew(struct redis_store *s, redisContext *c)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     redis_request_init(&r);
     redis_adds(&r, "TIME");
     int64_t before_ms = clock_wall_ms();
@@ -170,7 +170,7 @@ static bool read_hex(const char *text, size_t len, uint8_t out[PERMUTE_KEY_LEN])
 static int enter_store(struct redis_store *s, redisContext *c, struct err *err)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     uint8_t key[PERMUTE_KEY_LEN];
     char text[2 * PERMUTE_KEY_LEN + 1];
     if (getrandom(key, sizeof(key), 0) != sizeof(key))
@@ -201,7 +201,7 @@ static int enter_store(struct redis_store *s, redisContext *c, struct err *err)
 static int check_store(const struct redis_store *s, redisContext *c, struct err *err)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     redis_request_init(&r);
     redis_adds(&r, "HGET");
     redis_adds(&r, REDIS_PREFIX ":meta");

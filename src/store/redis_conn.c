@@ -134,7 +134,7 @@ int redis_ask(redisContext *c, const struct redis_request *r, redisReply **ret, 
 
 static int ask_words(redisContext *c, struct err *err, size_t n, const char *const words[])
 {
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
     redis_request_init(&r);
     for (size_t i = 0; i < n; i++)

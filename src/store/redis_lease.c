@@ -62,7 +62,7 @@ static void *renewer_run(void *arg)
 {
     struct redis_store *s = arg;
     CLEANUP(redis_disconnectp) redisContext *c = NULL;
-    CLEANUP(redis_request_release) struct redis_request request;
+    CLEANUP(redis_request_release) struct redis_request request = { 0 };
     redis_request_init(&request);
     int period_ms = (int)(s->lease_ms / RENEWALS);
     bool failing = false;
@@ -119,7 +119,7 @@ void redis_let_go(struct redis_store *s)
 static int subscribe(struct redis_store *s, struct err *err)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-    CLEANUP(redis_request_release) struct redis_request r;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
     if (redis_connect_store(s, &s->watch, err) < 0)
         return -1;
     redis_request_init(&r);
