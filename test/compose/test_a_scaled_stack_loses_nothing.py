@@ -41,10 +41,18 @@ def test_the_assets_of_a_killed_worker_are_finished_by_the_others(stack, sink):
     before = stack.counted()
     died = []
 
+    def started():
+        return {asset["id"] for asset in stack.get("/assets?state=started&limit=1000").json["assets"]}
+
     def kill():
-        time.sleep(1)    # so long the clients post; nothing is waited for
-        docker("pause", doomed)    # so that it surely has some in its hands
-        time.sleep(1)
+        for _ in range(50):    # frozen now and then, until it surely has some in its hands
+            time.sleep(0.2)
+            docker("pause", doomed)
+            at_first = started()
+            time.sleep(0.3)
+            if at_first & started():
+                break
+            docker("unpause", doomed)
         docker("kill", doomed)
         died.append(time.monotonic())
 
