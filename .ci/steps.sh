@@ -27,7 +27,7 @@ PREFIX=assay-ci-$$ # of everything in Docker that a step makes
 
 step_packages()
 {
-    tools/packages.sh --install build test try lint
+    tools/packages.sh --install build test try lint browser
     local wanted=()
     command -v curl >/dev/null || wanted+=(curl)
     command -v docker >/dev/null || wanted+=(docker.io)
@@ -48,7 +48,10 @@ step_tsan()
 {
     # gcc 12's runtime knows no layout with more random bits than this
     sysctl -q -w vm.mmap_rnd_bits=28 || true
-    make -j2 MODE=tsan unit
+    # The faults of the store are met by one thread alone, over and over: nothing to see, minutes lost.
+    make -j2 MODE=tsan unit \
+        TESTS="$(find test/unit test/contract -name 'test_*.c' ! -name test_store_faults.c \
+            ! -name test_jpeg_damage.c | sort | tr '\n' ' ')"
 }
 
 step_tsan-e2e() { make MODE=tsan test-e2e; }
@@ -147,7 +150,7 @@ step_arm64()
         export DEBIAN_FRONTEND=noninteractive
         foreign=
         for p in $(tools/packages.sh build test); do
-            case $p in lib*) foreign="$foreign $p:arm64" ;; esac
+            case $p in libjs-*) ;; lib*) foreign="$foreign $p:arm64" ;; esac
         done
         apt-get install -q -y --no-install-recommends make pkgconf gcc-aarch64-linux-gnu qemu-user $foreign
         export PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig

@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 
-from harness import pictures
+from harness import pictures, redis
 from harness.client import request
 from harness.deadline import eventually, patient
 from harness.sink import Answer
@@ -389,3 +389,35 @@ def test_a_store_that_cannot_be_written_is_told(servers, small_disk):
         page = ask(assay, path).body.decode()
         assert "The store cannot be written just now" in page
     assert ask(assay, "/api/overview").json["store"]["healthy"] is False
+
+
+@pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
+def test_a_monitor_over_redis_shows_all_and_says_when_it_is_away(servers, tmp_path, sink):
+    store = redis.Redis(tmp_path / "redis").start()
+    try:
+        parts = {}
+        for what in ("api", "worker", "monitor"):
+            parts[what] = redis.Part(what, servers.folder_of(), servers.images, store.url)
+            servers.add(parts[what])
+            parts[what].start()
+        asset_id = parts["api"].submit("text.jpg", **sink.all())
+        sink.wait(asset_id, 2)
+        parts["monitor"].monitor_port = parts["monitor"].port
+        monitor = parts["monitor"]
+        assert asset_id in ask(monitor, "/assets?state=failed").body.decode()
+        assert f"Asset {asset_id}" in ask(monitor, f"/assets/{asset_id}").body.decode()
+        assert monitor.figures()["failed"] == 1
+        assert ask(monitor, "/api/history").status == 200
+        assert confirm(monitor, f"/assets/{asset_id}/retry").status == 303
+        sink.wait(asset_id, 4)
+        store.kill()
+        for path in ("/", "/assets", "/queue", "/webhooks", "/workers", f"/assets/{asset_id}"):
+            answer = ask(monitor, path)
+            assert answer.status == 503 and "The store is away" in answer.body.decode(), path
+        for path in ("/api/overview", "/api/tasks", "/api/history", f"/api/task/info/{asset_id}"):
+            answer = ask(monitor, path)
+            assert answer.status == 503 and answer.headers["content-type"] == "application/problem+json"
+        assert ask(monitor, "/healthcheck").status == 200
+        assert next(events(live(monitor)))[0] == "away"
+    finally:
+        store.kill()

@@ -82,8 +82,17 @@ class Browser:
     def find(self, css):
         return self._do("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
 
-    def link(self, text):
-        return self._do("POST", "/element", {"using": "partial link text", "value": text})[ELEMENT]
+    def follow(self, text):
+        """Click on the link with this text; again if what was found is replaced before it is clicked."""
+        def clicked():
+            try:
+                self.click(self._do("POST", "/element", {"using": "partial link text", "value": text})[ELEMENT])
+                return True
+            except AssertionError as wrong:
+                if "stale element" in str(wrong):
+                    return False
+                raise
+        eventually(clicked, 5, f"there is a link '{text}'")
 
     def click(self, element):
         self._do("POST", f"/element/{element}/click")
@@ -96,7 +105,8 @@ class Browser:
         self._do("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": keys}]})
 
     def text(self, css="body"):
-        return self._do("GET", f"/element/{self.find(css)}/text")
+        """What is read there; "" while it is not there. In one call, for a page may change between two."""
+        return self.run("const e = document.querySelector(arguments[0]); return e ? e.innerText : ''", css)
 
     def run(self, script, *args):
         """The value that the body of a function returns."""
