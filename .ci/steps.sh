@@ -130,9 +130,9 @@ in_debian_13() # COMMAND…
     local shared=()
     [ ! -d ../shared ] || shared=(-v "$(cd ../shared && pwd):/shared:ro" -e ASSAY_SHARED=/shared)
     docker run -d --init --name "$PREFIX-debian" "${shared[@]}" -e CI=true debian:trixie-slim sleep 3600
-    docker exec "$PREFIX-debian" mkdir -p /work/assay
-    tar -c --exclude=./build --exclude=./data --exclude=./.git . | docker exec -i "$PREFIX-debian" tar -C /work/assay -x
-    docker exec -w /work/assay "$PREFIX-debian" sh -ec "$*"
+    docker exec "$PREFIX-debian" mkdir -p /srv/assay
+    tar -c --exclude=./build --exclude=./data --exclude=./.git . | docker exec -i "$PREFIX-debian" tar -C /srv/assay -x
+    docker exec -w /srv/assay "$PREFIX-debian" sh -ec "$*"
 }
 
 step_bare()
