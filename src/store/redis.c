@@ -339,15 +339,6 @@ static int redis_apply(struct store *base, struct step *steps[], size_t n, int64
                        struct err *err)
 {
     struct redis_store *s = (struct redis_store *)base;
-    struct err local;
-    if (!err)
-        err = &local;
-    for (size_t i = 0; i < n; i++) {
-        if (steps[i]->kind == STEP_CLAIM)
-            steps[i]->u.claim.ret_claims = NULL;
-        if (steps[i]->kind == STEP_LEASE)
-            steps[i]->u.lease.ret_events = NULL;
-    }
     bool had_writer = !redis_gone(s->writer);
     if (!had_writer && connect_writer(s, err) < 0) {
         s->failed = true;

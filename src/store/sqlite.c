@@ -355,15 +355,6 @@ static int sqlite_apply(struct store *base, struct step *steps[], size_t n, int6
                         struct err *err)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
-    struct err local;
-    if (!err)
-        err = &local;
-    for (size_t i = 0; i < n; i++) {
-        if (steps[i]->kind == STEP_CLAIM)
-            steps[i]->u.claim.ret_claims = NULL;
-        if (steps[i]->kind == STEP_LEASE)
-            steps[i]->u.lease.ret_events = NULL;
-    }
     if (s->broken && start_again(s, err) < 0) {
         forget_results(steps, n);
         return -1;

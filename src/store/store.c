@@ -48,6 +48,15 @@ void store_close(struct store *s)
 
 int store_apply(struct store *s, struct step *steps[], size_t n, int64_t now_ms, struct err *err)
 {
+    struct err local;
+    if (!err)
+        err = &local;
+    for (size_t i = 0; i < n; i++) {
+        if (steps[i]->kind == STEP_CLAIM)
+            steps[i]->u.claim.ret_claims = NULL;
+        if (steps[i]->kind == STEP_LEASE)
+            steps[i]->u.lease.ret_events = NULL;
+    }
     return s->ops->apply(s, steps, n, now_ms, err);
 }
 
