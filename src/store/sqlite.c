@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "store/durable.h"
 #include "store/engine.h"
 
 enum {
@@ -425,33 +426,16 @@ static const struct store_ops sqlite_ops = {
     .close = sqlite_close,
 };
 
-static int sync_folder(const char *folder, struct err *err)
-{
-    CLEANUP(closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(err, errno, "open '%s'", folder);
-    if (fsync(fd) < 0 && errno != EINVAL) /* EINVAL: a file system that has no such thing */
-        return err_errno(err, errno, "sync '%s'", folder);
-    return 0;
-}
-
 /* Make the folders that path names, and let them last. */
 static int make_folders(char *path, struct err *err)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        int made = mkdir(path, 0777), why = errno;
-        char *above = strrchr(path, '/');
         int rc = 0;
-        if (made < 0 && why != EEXIST) {
-            rc = err_errno(err, why, "make folder '%s'", path);
-        } else if (made == 0) {
-            if (above)
-                *above = '\0';
-            rc = sync_folder(!above ? "." : above == path ? "/" : path, err);
-            if (above)
-                *above = '/';
-        }
+        if (mkdir(path, 0777) == 0)
+            rc = durable_sync_parent(path, err);
+        else if (errno != EEXIST)
+            rc = err_errno(err, errno, "make folder '%s'", path);
         *slash = '/';
         if (rc < 0)
             return -1;
@@ -459,21 +443,25 @@ static int make_folders(char *path, struct err *err)
     return 0;
 }
 
-/* Make the file itself, readable for us only; SQLite gives its log the same mode. */
-static int make_file(char *path, struct err *err)
+/* Make the file itself if there is none, readable for us only; SQLite gives its log the same mode. */
+static int make_file(const char *path, struct err *err)
 {
-    CLEANUP(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_errno(err, errno, "open '%s'", path);
-    char *slash = strrchr(path, '/');
-    if (!slash)
-        return sync_folder(".", err);
-    if (slash == path)
-        return sync_folder("/", err);
-    *slash = '\0';
-    int rc = sync_folder(path, err);
-    *slash = '/';
-    return rc;
+    CLEANUP(freep) char *part = NULL;
+    struct stat st;
+    if (lstat(path, &st) == 0) { /* or a link to where it shall be */
+        CLEANUP(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return err_errno(err, errno, "open '%s'", path);
+        return durable_sync_parent(path, err); /* whoever made it may not have come so far */
+    }
+    if (asprintf(&part, "%s.new", path) < 0) {
+        part = NULL;
+        return out_of_memory(err);
+    }
+    if (sqlite_write_new(part, err) == 0 && durable_rename(part, path, err) == 0)
+        return 0;
+    (void)unlink(part);
+    return -1;
 }
 
 static int take_lock(struct sqlite_store *s, struct err *err)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "store/durable.h"
 #include "store/engine.h"
 #include "store/sqlite.h"
 
@@ -39,32 +40,6 @@ static int copy_pages(sqlite3 *from, const char *path, struct err *err)
     return failed;
 }
 
-static int sync_path(const char *path, int flags, struct err *err)
-{
-    CLEANUP(closep) int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(err, errno, "open '%s'", path);
-    if (fsync(fd) < 0 && errno != EINVAL)
-        return err_errno(err, errno, "sync '%s'", path);
-    return 0;
-}
-
-/* Give the copy its name only when all of it is on the disk. */
-static int make_lasting(const char *part, const char *path, struct err *err)
-{
-    CLEANUP(freep) char *folder = strdup(path);
-    if (!folder)
-        return out_of_memory(err);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    if (sync_path(part, O_RDWR, err) < 0)
-        return -1;
-    if (rename(part, path) < 0)
-        return err_errno(err, errno, "rename to '%s'", path);
-    return sync_path(slash ? folder : ".", O_RDONLY | O_DIRECTORY, err);
-}
-
 static int make_copy(struct sqlite_store *s, const char *path, struct err *err)
 {
     CLEANUP(freep) char *part = NULL;
@@ -82,7 +57,7 @@ static int make_copy(struct sqlite_store *s, const char *path, struct err *err)
         rc = copy_pages(from, part, err);
     sqlite_disconnect(from);
     if (rc == 0)
-        rc = make_lasting(part, path, err);
+        rc = durable_rename(part, path, err);
     if (rc < 0)
         (void)unlink(part);
     return rc;

@@ -140,6 +140,8 @@ int sqlite_connect(const char *path, bool writable, sqlite3 **ret_db, struct err
 void sqlite_disconnect(sqlite3 *db);
 /* Make the tables if there are none, bring older ones up to date; refuse those of a later version. */
 int sqlite_migrate(sqlite3 *db, struct err *err);
+/* Write a new store's file to path, in the place of whatever is there. It is not synced. */
+int sqlite_write_new(const char *path, struct err *err);
 int sqlite_prepare(sqlite3 *db, const char *const sql[], sqlite3_stmt *ret[], int n,
                    struct err *err);
 void sqlite_finalize(sqlite3_stmt *statements[], int n);

@@ -183,6 +183,18 @@ int ftruncate64(int fd, off64_t len)
     return disk_truncate(fd, len);
 }
 
+/* A name lasts at once: the worst case for a file whose content does not. */
+int rename(const char *from, const char *to)
+{
+    (void)pthread_mutex_lock(&disk.lock);
+    int rc = (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    for (size_t i = 0; rc == 0 && i < disk.files_n; i++)
+        if (strcmp(disk.files[i].path, from) == 0)
+            (void)snprintf(disk.files[i].path, sizeof(disk.files[i].path), "%s", to);
+    (void)pthread_mutex_unlock(&disk.lock);
+    return rc;
+}
+
 static void disk_start(const char *folder)
 {
     (void)snprintf(disk.folder, sizeof(disk.folder), "%s", folder);
@@ -695,6 +707,32 @@ static void the_file_is_for_its_owner_only(void **state)
     world_release(&w);
 }
 
+static void a_half_made_file_is_never_taken_for_a_store(void **state)
+{
+    (void)state;
+    static const char torn[] = "SQLite format 3";
+    struct world w;
+    struct err err;
+    char path[128];
+    world_init(&w, WORLD_SQLITE);
+    (void)snprintf(path, sizeof(path), "%s/data", w.folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof(path), "%s/data/assay.db.new", w.folder);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); /* somebody was killed here */
+    assert_int_equal(write(fd, torn, sizeof(torn)), sizeof(torn));
+    (void)close(fd);
+    disk_start(w.folder);
+    disk_fail(FAULT_SYNC, 1, 1);
+    assert_int_equal(world_try_open(&w, &err), -1);
+    assert_int_equal(err.code, ERR_IO);
+    assert_int_equal(access(strchr(w.url, ':') + 1, F_OK), -1);
+    assert_int_equal(access(path, F_OK), -1);
+    world_open(&w);
+    check_counts(&w);
+    disk_stop();
+    world_release(&w);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR + 1, LOG_LOGFMT); /* what fails here fails on purpose */
@@ -714,6 +752,7 @@ int main(void)
         cmocka_unit_test(a_second_owner_is_refused),
         cmocka_unit_test(a_store_that_makes_no_sense_is_refused),
         cmocka_unit_test(the_file_is_for_its_owner_only),
+        cmocka_unit_test(a_half_made_file_is_never_taken_for_a_store),
     };
     return cmocka_run_group_tests_name("store_faults", tests, NULL, NULL);
 }
