@@ -5,7 +5,7 @@
 #   WAY      native, docker or apt: where server, test and test-e2e run; chosen by itself if unset
 #   ARGS     more arguments for server or for pytest;  V=1 names every single test, and compiler commands
 #   TESTS    narrows test and unit: make test TESTS=test/unit/test_buf.c
-#   ONLY     narrows bench: make bench ONLY=accept (or jail, jpeg, store, memory, start, lives)
+#   ONLY     narrows bench: make bench ONLY=accept (bench/run names the sections)
 ifeq ($(origin CC),default)
 CC = gcc
 endif
@@ -14,7 +14,7 @@ SUFFIX      = $(if $(filter gcc cc,$(CC)),,-$(notdir $(CC)))
 BUILD      ?= build/$(MODE)$(SUFFIX)
 MODULES    ?= base http store validate webhook api worker monitor cmd
 PKG_CONFIG ?= pkg-config
-PACKAGES    = jansson sqlite3 hiredis libcurl libseccomp libcrypto
+PACKAGES    = jansson sqlite3 hiredis libcurl libseccomp libcrypto zlib
 FUZZ_SECONDS ?= 60
 
 # Some hardening is the processor's: the compiler knows which one it builds for.

@@ -16,7 +16,7 @@ CALM_RATE, CALM_ASSETS = 20, 240
 
 
 class Sink:
-    """A receiver that notes when each asset's ending came."""
+    """A receiver that notes when each asset's ending came, as (number in its URL's path, id)."""
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -48,29 +48,40 @@ class Sink:
                 return
             told = re.search(rb'"id":"([a-z0-9]+)","state":"(\w+)"', data[head:whole])
             if told and told.group(2) != b"started":
-                self.ended.setdefault(told.group(1).decode(), time.monotonic())
+                which = int(re.match(rb"POST /(\d+)/", data).group(1))
+                self.ended.setdefault((which, told.group(1).decode()), time.monotonic())
             del data[:whole]
             link.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
+def one_at_a_time(ports):
+    """For each server, in turns at a low load: seconds to the 202s, and to the webhooks of the endings."""
+    sink = Sink()
+    begun, took = [{} for _ in ports], [[] for _ in ports]
+    first = time.monotonic()
+    for i in range(CALM_ASSETS * len(ports)):
+        time.sleep(max(0.0, first + i / CALM_RATE - time.monotonic()))
+        which, sent = i % len(ports), time.monotonic()
+        port = ports[which]
+        answer = answer_of(port, post_request(port, asset_body("small.jpg", f"{sink.url}/{which}")))
+        took[which].append(time.monotonic() - sent)
+        begun[which][which, re.search(rb'"id":"([a-z0-9]+)"', answer).group(1).decode()] = sent
+    wait_for(lambda: len(sink.ended) >= CALM_ASSETS * len(ports), 10, "every ending has come", 0.01)
+    return [(took[which], [sink.ended[name] - sent for name, sent in begun[which].items()])
+            for which in range(len(ports))]
+
+
+def middle_and_end(seconds):
+    values = sorted(s * 1000 for s in seconds)
+    return f"{statistics.median(values):9.1f}, {values[int(len(values) * 0.99)]:.1f}"
+
+
 def calm(table, server):
     """At a low load: how long until the client knows."""
-    sink = Sink()
-    begun, took = {}, []
-    first = time.monotonic()
-    for i in range(CALM_ASSETS):
-        time.sleep(max(0.0, first + i / CALM_RATE - time.monotonic()))
-        sent = time.monotonic()
-        answer = answer_of(server.port, post_request(server.port, asset_body("small.jpg", sink.url)))
-        took.append(time.monotonic() - sent)
-        begun[re.search(rb'"id":"([a-z0-9]+)"', answer).group(1).decode()] = sent
-    wait_for(lambda: len(sink.ended) >= len(begun), 10, "every ending has come", 0.01)
-    delays = sorted((sink.ended[name] - sent) * 1000 for name, sent in begun.items())
-    took.sort()
+    took, told = one_at_a_time([server.port])[0]
     table.section(f"one asset at a time: {CALM_RATE} a second, {CALM_ASSETS} in all")
-    for name, values in (("request to 202, ms: p50, p99", [s * 1000 for s in took]),
-                         ("request to its ending's webhook, ms: p50, p99", delays)):
-        table.row(name, f"{statistics.median(values):9.1f}, {values[int(len(values) * 0.99)]:.1f}")
+    table.row("request to 202, ms: p50, p99", middle_and_end(took))
+    table.row("request to its ending's webhook, ms: p50, p99", middle_and_end(told))
 
 
 def served(sink):
