@@ -39,7 +39,7 @@ ENTRYPOINT ["assay"]
 CMD ["server"]
 
 FROM toolchain AS test
-RUN tools/packages.sh --install test try && rm -rf /var/lib/apt/lists/* && chown 65534:65534 /src
+RUN tools/packages.sh --install test try engine && rm -rf /var/lib/apt/lists/* && chown 65534:65534 /src
 USER 65534:65534
 ENV HOME=/tmp
 COPY --chown=65534:65534 . .

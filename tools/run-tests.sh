@@ -60,10 +60,12 @@ for program; do
     fi
     ok=$(count ok) bad=$(count failed) skips=$(count skipped)
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skips))
+    # which servers that speak for a Redis it ran over
+    over=$(sed -n 's/^\[   over   \]\( .*\)/\1/p' "$log" | tr '\n' ',')
     verdict='ok    '
     [ "$bad" -gt 0 ] && verdict=FAILED
-    printf '%s %-30s %4d passed, %d failed, %d skipped, %3d s\n' \
-        "$verdict" "$name" "$ok" "$bad" "$skips" $(($(date +%s) - began))
+    printf '%s %-30s %4d passed, %d failed, %d skipped, %3d s%s\n' \
+        "$verdict" "$name" "$ok" "$bad" "$skips" $(($(date +%s) - began)) "${over:+ (over${over%,})}"
     if [ -n "${V:-}" ]; then
         sed 's/^/           /' "$log.outcomes"
     else

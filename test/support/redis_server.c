@@ -16,6 +16,10 @@
 
 enum { TRIES = 500, PAUSE_MS = 10 };
 
+const char *const redis_server_programs[REDIS_SERVER_PROGRAMS] = { "redis-server",
+                                                                   "valkey-server" };
+
+static const char *program = "redis-server";
 static pid_t server;
 static char folder[64], url[256], host[128] = "127.0.0.1", answer[4096];
 static int port;
@@ -83,9 +87,8 @@ static bool start(void)
         (void)dup2(null, 0);
         (void)dup2(null, 1);
         (void)dup2(null, 2);
-        (void)execlp("redis-server", "redis-server", "--port", number, "--bind", "127.0.0.1",
-                     "--dir", folder, "--appendonly", "yes", "--appendfsync", "always", "--save",
-                     "", NULL);
+        (void)execlp(program, program, "--port", number, "--bind", "127.0.0.1", "--dir", folder,
+                     "--appendonly", "yes", "--appendfsync", "always", "--save", "", NULL);
         _exit(127);
     }
     return ready();
@@ -96,6 +99,8 @@ const char *redis_server_url(void)
     if (url[0])
         return url;
     const char *given = getenv("ASSAY_TEST_REDIS");
+    if (given && strcmp(program, redis_server_programs[0]) != 0)
+        return NULL; /* what is given stands for all of them */
     if (given) {
         (void)snprintf(url, sizeof(url), "%s", given);
         if (sscanf(given, "redis://%127[^:]:%d", host, &port) != 2)
@@ -112,6 +117,33 @@ const char *redis_server_url(void)
         return NULL;
     }
     (void)snprintf(url, sizeof(url), "redis://127.0.0.1:%d/0", port);
+    return url;
+}
+
+/* For whoever reads what ran: "[   over   ] valkey 8.1.1". */
+static void say_what_answers(void)
+{
+    static const char *const fields[] = { "valkey_version:", "redis_version:" };
+    const char *info = redis_server_ask("INFO server");
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        const char *at = strstr(info, fields[i]);
+        if (!at)
+            continue;
+        at += strlen(fields[i]);
+        (void)printf("[   over   ] %.*s %.*s\n", (int)strcspn(fields[i], "_"), fields[i],
+                     (int)strcspn(at, "\r\n"), at);
+        return;
+    }
+}
+
+const char *redis_server_choose(const char *name)
+{
+    redis_server_stop();
+    url[0] = '\0';
+    program = name;
+    if (!redis_server_url())
+        return NULL;
+    say_what_answers();
     return url;
 }
 

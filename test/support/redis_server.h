@@ -4,8 +4,15 @@
  * else one of our own on a free port in a new folder, durable as in production. It ends with the tests. */
 #include <stdbool.h>
 
-/* Its URL, or NULL where neither is to be had. */
+enum { REDIS_SERVER_PROGRAMS = 2 };
+
+/* What serves as a Redis: suites run over each of them that is installed. */
+extern const char *const redis_server_programs[REDIS_SERVER_PROGRAMS];
+/* Its URL, or NULL where neither is to be had. Without redis_server_choose(): redis-server's. */
 const char *redis_server_url(void);
+/* From now on another program, with nothing stored; its URL, or NULL: it is not installed. Prints its
+ * version. */
+const char *redis_server_choose(const char *name);
 /* Delete all that the tests have stored. */
 void redis_server_clear(void);
 /* Signal our own server; false: it is not ours. kill -9 is followed by redis_server_start_again(). */

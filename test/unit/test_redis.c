@@ -48,24 +48,9 @@ static struct claim claim_when_there_is_one(struct world *w)
     return c;
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    if (!redis_server_url())
-        print_message("no redis-server is installed\n");
-    return 0;
-}
-
-#define NEEDS_REDIS()                                                                              \
-    do {                                                                                           \
-        (void)state;                                                                               \
-        if (!redis_server_url())                                                                   \
-            skip();                                                                                \
-    } while (0)
-
 static void ids_of_many_processes_never_meet(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     struct id ids[20];
@@ -80,7 +65,7 @@ static void ids_of_many_processes_never_meet(void **state)
 
 static void who_lives_keeps_its_assets(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     (void)put_one(&s.a);
@@ -95,7 +80,7 @@ static void who_lives_keeps_its_assets(void **state)
 
 static void who_died_loses_its_assets_and_events_and_the_deaths_are_counted(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     (void)put_one(&s.a);
@@ -122,7 +107,7 @@ static void who_died_loses_its_assets_and_events_and_the_deaths_are_counted(void
 
 static void the_longest_lease_of_all_processes_holds(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     struct store_config patient = { .max_queued = 1000, .lease_ms = 60000 };
@@ -141,7 +126,7 @@ static void the_longest_lease_of_all_processes_holds(void **state)
 
 static void others_hear_of_work_and_of_changes(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     assert_int_equal(store_wait(s.b.store, -1, 0), STORE_NEWS_WORK | STORE_NEWS_CHANGES);
@@ -160,7 +145,7 @@ static void others_hear_of_work_and_of_changes(void **state)
 
 static void without_memory_puts_are_refused_and_endings_are_not(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     (void)put_one(&s.a);
@@ -186,7 +171,7 @@ static void without_memory_puts_are_refused_and_endings_are_not(void **state)
 
 static void lost_data_are_never_built_upon(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     (void)put_one(&s.a);
@@ -200,7 +185,7 @@ static void lost_data_are_never_built_upon(void **state)
 
 static void wrong_data_in_a_key_are_told_and_stop_nothing_else(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     struct id bad = put_one(&s.a), good = put_one(&s.a);
@@ -220,7 +205,7 @@ static void wrong_data_in_a_key_are_told_and_stop_nothing_else(void **state)
 
 static void a_server_that_was_killed_has_all_that_it_answered(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     struct id id = put_one(&s.a);
@@ -254,7 +239,7 @@ static void a_server_that_was_killed_has_all_that_it_answered(void **state)
 
 static void an_ending_sent_twice_for_want_of_an_answer_is_done(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     (void)put_one(&s.a);
@@ -271,7 +256,7 @@ static void an_ending_sent_twice_for_want_of_an_answer_is_done(void **state)
 
 static void processes_tell_of_themselves_until_they_end(void **state)
 {
-    NEEDS_REDIS();
+    (void)state;
     struct shared s;
     open_both(&s);
     struct store_process tells[2] = {
@@ -395,10 +380,12 @@ static void a_record_that_was_damaged_is_noticed(void **state)
 int main(void)
 {
     log_setup(LOG_ERROR + 1, LOG_LOGFMT); /* what fails here fails on purpose */
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest alone[] = {
         cmocka_unit_test(urls_say_where_a_redis_is),
         cmocka_unit_test(a_password_is_never_shown),
         cmocka_unit_test(a_record_that_was_damaged_is_noticed),
+    };
+    const struct CMUnitTest shared[] = {
         cmocka_unit_test(ids_of_many_processes_never_meet),
         cmocka_unit_test(who_lives_keeps_its_assets),
         cmocka_unit_test(who_died_loses_its_assets_and_events_and_the_deaths_are_counted),
@@ -411,5 +398,13 @@ int main(void)
         cmocka_unit_test(an_ending_sent_twice_for_want_of_an_answer_is_done),
         cmocka_unit_test(a_server_that_was_killed_has_all_that_it_answered),
     };
-    return cmocka_run_group_tests_name("redis", tests, setup, NULL);
+    int failed = cmocka_run_group_tests_name("redis", alone, NULL, NULL);
+    for (size_t i = 0; i < REDIS_SERVER_PROGRAMS; i++) {
+        if (!redis_server_choose(redis_server_programs[i])) {
+            print_message("[  SKIPPED ] no %s is installed\n", redis_server_programs[i]);
+            continue;
+        }
+        failed += cmocka_run_group_tests_name(redis_server_programs[i], shared, NULL, NULL);
+    }
+    return failed;
 }

@@ -9,7 +9,7 @@ from harness import assay as program
 from harness.assay import Assay, environment, free_port
 from harness.deadline import eventually
 
-PROGRAM = shutil.which("redis-server")
+PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 class Redis:
