@@ -103,40 +103,6 @@ static int check_server(struct redis_store *s, redisContext *c, struct err *err)
     return 0;
 }
 
-/* What one setting of the server is, in text; "" when it does not tell. */
-static const char *read_setting(redisContext *c, const char *name, char text[32])
-{
-    CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-    CLEANUP(redis_request_release) struct redis_request r = { 0 };
-    redis_request_init(&r);
-    redis_adds(&r, "CONFIG");
-    redis_adds(&r, "GET");
-    redis_adds(&r, name);
-    text[0] = '\0';
-    if (redis_ask(c, &r, &reply, NULL) == 0 && redis_is_array(reply, 2) &&
-        redis_is_text(reply->element[1]))
-        (void)snprintf(text, 32, "%s", reply->element[1]->str);
-    return text;
-}
-
-static void judge_durability(struct redis_store *s, redisContext *c)
-{
-    char text[3][32];
-    const char *appendonly = read_setting(c, "appendonly", text[0]);
-    const char *appendfsync = read_setting(c, "appendfsync", text[1]);
-    const char *policy = read_setting(c, "maxmemory-policy", text[2]);
-    s->safe = strcmp(appendonly, "yes") == 0 && strcmp(appendfsync, "always") == 0;
-    if (!s->safe)
-        log_warn("store_not_durable", LOG_S("appendonly", appendonly),
-                 LOG_S("appendfsync", appendfsync),
-                 LOG_S("why", "accepted assets may be lost with Redis's machine; "
-                              "only appendonly yes with appendfsync always keeps them"));
-    if (policy[0] && strcmp(policy, "noeviction") != 0)
-        log_warn("store_may_evict", LOG_S("policy", policy),
-                 LOG_S("why", "Redis may delete assets when its memory is full; "
-                              "only noeviction keeps them"));
-}
-
 static void read_skew(struct redis_store *s, redisContext *c)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
@@ -396,6 +362,7 @@ static const struct store_ops redis_ops = {
     .deliveries = redis_deliveries,
     .feed = redis_feed,
     .history = redis_history,
+    .health = redis_health,
     .wait = redis_wait,
     .beat = redis_beat,
     .processes = redis_processes,
@@ -407,7 +374,7 @@ static int enter(struct redis_store *s, struct err *err)
     if (redis_connect(&s->url, &s->writer, err) < 0 || check_server(s, s->writer, err) < 0 ||
         enter_store(s, s->writer, err) < 0)
         return -1;
-    judge_durability(s, s->writer);
+    redis_look(s, s->writer);
     read_skew(s, s->writer);
     s->connected_mono = clock_mono_ms();
     return redis_renewer_start(s, err);

@@ -57,7 +57,6 @@ struct redis_store {
     char process[24]; /* the number that the store gave us; constant after open */
     struct permute ids;
     char key_text[2 * PERMUTE_KEY_LEN + 1]; /* of ids; constant after open */
-    bool safe; /* appendonly yes, appendfsync always, as far as could be seen at open */
 
     /* the store thread's */
     redisContext *writer;
@@ -73,6 +72,9 @@ struct redis_store {
     unsigned idle_n;              /* under lock */
     int64_t readers_fail_until;   /* under lock, monotonic: no reader tries to connect before */
     struct err readers_err;       /* under lock: what they say till then */
+    struct store_warnings
+        warnings;       /* under lock: as it was looked at last; zeros behind the texts */
+    struct err trouble; /* under lock: why leases could not be renewed; ERR_NONE: they were */
 
     pthread_t renewer;
     bool renewing;       /* there is that thread */
@@ -140,6 +142,12 @@ int redis_feed(struct store *base, uint64_t after_seq, unsigned limit, struct fe
                struct err *err);
 int redis_history(struct store *base, enum ring ring, struct sample *ret_samples, size_t max,
                   size_t *ret_n, struct err *err);
+
+/* redis_health.c: look at the server's settings, and log what has changed there. */
+void redis_look(struct redis_store *s, redisContext *c);
+/* What redis_health() is to say of writing; ERR_NONE: it is possible. */
+void redis_note(struct redis_store *s, const struct err *why);
+int redis_health(struct store *base, struct store_warnings *ret_warnings, struct err *err);
 
 /* redis_lease.c */
 int redis_renewer_start(struct redis_store *s, struct err *err);

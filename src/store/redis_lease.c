@@ -12,7 +12,11 @@
 #include "base/log.h"
 #include "store/redis.h"
 
-enum { RENEWALS = 3 /* in the time of a lease */, AGAIN_MS = 250 /* when Redis was away */ };
+enum {
+    RENEWALS = 3,              /* in the time of a lease */
+    PERIOD_MAX_MS = 10 * 1000, /* between two looks at what /readyz tells */
+    AGAIN_MS = 250,            /* when Redis was away */
+};
 
 /* "%016llx" of each key that is held. */
 static void add_held(struct redis_store *s, struct redis_request *r, const struct leased *held)
@@ -64,9 +68,11 @@ static void *renewer_run(void *arg)
     CLEANUP(redis_disconnectp) redisContext *c = NULL;
     CLEANUP(redis_request_release) struct redis_request request = { 0 };
     redis_request_init(&request);
-    int period_ms = (int)(s->lease_ms / RENEWALS);
+    int64_t period_ms = s->lease_ms / RENEWALS;
+    if (period_ms > PERIOD_MAX_MS)
+        period_ms = PERIOD_MAX_MS;
     bool failing = false;
-    while (!stops(s, failing ? AGAIN_MS : period_ms)) {
+    while (!stops(s, failing ? AGAIN_MS : (int)period_ms)) {
         struct err err = { 0 };
         bool failed = renew(s, &c, &request, &err) < 0;
         if (failed && !failing)
@@ -74,6 +80,9 @@ static void *renewer_run(void *arg)
         if (!failed && failing)
             log_info("leases_renewed_again");
         failing = failed;
+        redis_note(s, &err);
+        if (!failed)
+            redis_look(s, c);
     }
     return NULL;
 }

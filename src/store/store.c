@@ -77,6 +77,12 @@ int store_stats(struct store *s, struct store_stats *ret_stats, struct err *err)
     return s->ops->stats(s, ret_stats, err);
 }
 
+int store_health(struct store *s, struct store_warnings *ret_warnings, struct err *err)
+{
+    ret_warnings->n = 0;
+    return s->ops->health ? s->ops->health(s, ret_warnings, err) : 0;
+}
+
 static int unsupported(const struct store *s, const char *what, struct err *err)
 {
     return err_set(err, ERR_UNSUPPORTED, "a store of kind '%s' has no %s", s->ops->scheme, what);

@@ -358,6 +358,16 @@ struct store_process {
 };
 enum { STORE_PROCESS_MS = 30 * 1000 /* who is silent for so long is not listed */ };
 
+/* What an operator should know of where the data lie, although they can be written. */
+struct store_warning {
+    const char *name; /* "not_durable", …; constant */
+    char why[160];
+};
+struct store_warnings {
+    size_t n;
+    struct store_warning list[4];
+};
+
 enum { STORE_NEWS_WORK = 1, STORE_NEWS_CHANGES = 2 };
 
 struct store;
@@ -388,6 +398,9 @@ struct store_ops {
     /* The newest max samples of a ring, oldest first. Some may be older than the ring is long. */
     int (*history)(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
                    size_t *ret_n, struct err *err);
+    /* May be NULL. 0: as far as is known, steps can be made durable, with such warnings as there are;
+     * -1: they cannot (*err says why). Asks nobody: any thread, never blocks for long. */
+    int (*health)(struct store *s, struct store_warnings *ret_warnings, struct err *err);
     /* Both may be NULL. backup: copy the store as it is now to a new file at path, while it is in use.
      * verify: count everything anew and prove invariants 1 to 3; report gets one line for each fact:
      * 1 sound, 0 not, -1 could not tell. */
@@ -438,6 +451,7 @@ int store_feed(struct store *s, uint64_t after_seq, unsigned limit, struct feed_
                struct err *err);
 int store_history(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
                   size_t *ret_n, struct err *err);
+int store_health(struct store *s, struct store_warnings *ret_warnings, struct err *err);
 unsigned store_wait(struct store *s, int wake_fd, int timeout_ms);
 int store_beat(struct store *s, const struct store_process *process, struct err *err);
 int store_processes(struct store *s, struct store_process *ret_processes, size_t max, size_t *ret_n,

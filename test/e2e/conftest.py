@@ -10,6 +10,7 @@ from harness import assay as program      # noqa: E402
 from harness import deadline, pictures    # noqa: E402
 from harness.assay import Assay           # noqa: E402
 from harness.sink import Sink             # noqa: E402
+from harness.redis import Fleet           # noqa: E402
 
 # Retries so soon that a test can wait for them; nothing else differs from what users get.
 SCHEDULE = ("--webhook-schedule", "100ms,200ms,300ms")
@@ -85,6 +86,14 @@ def servers(request, tmp_path_factory, images):
     servers = Servers(request.session, lambda: tmp_path_factory.mktemp("server"), images)
     yield servers
     servers.see_off()
+
+
+@pytest.fixture
+def fleet(servers, tmp_path_factory):
+    """A Redis, and the processes that share it."""
+    fleet = Fleet(servers, tmp_path_factory)
+    yield fleet
+    fleet.redis.kill()
 
 
 @pytest.fixture(scope="module")

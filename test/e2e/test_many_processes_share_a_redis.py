@@ -12,38 +12,9 @@ import pytest
 from harness import redis
 from harness.assay import STATES, deliveries, run
 from harness.deadline import eventually, patient
+from harness.redis import LEASE_S
 
 pytestmark = pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
-
-LEASE_S = 2
-SCHEDULE = ("--webhook-schedule", "100ms,200ms,300ms,1s,1s,1s")
-
-
-class Fleet:
-    """One Redis and the processes that share it."""
-
-    def __init__(self, servers, tmp_path_factory):
-        self.servers, self.folders = servers, tmp_path_factory
-        self.redis = redis.Redis(tmp_path_factory.mktemp("redis")).start()
-        self.workers = []
-
-    def part(self, what, *flags, **more):
-        part = redis.Part(what, self.servers.folder_of(), self.servers.images, self.redis.url, *flags, **more)
-        self.servers.add(part)
-        return part.start()
-
-    def worker(self, *flags):
-        worker = self.part("worker", "--workers", "2", "--lease", f"{LEASE_S}s", *SCHEDULE, *flags)
-        self.workers.append(worker)
-        return worker
-
-
-@pytest.fixture
-def fleet(servers, tmp_path_factory):
-    fleet = Fleet(servers, tmp_path_factory)
-    yield fleet
-    fleet.redis.kill()
-
 
 PATHS = (("good.jpg", "success"), ("text.jpg", "failed"), ("small.jpg", "success"), ("missing.jpg", "failed"))
 

@@ -399,12 +399,5 @@ int main(void)
         cmocka_unit_test(a_server_that_was_killed_has_all_that_it_answered),
     };
     int failed = cmocka_run_group_tests_name("redis", alone, NULL, NULL);
-    for (size_t i = 0; i < REDIS_SERVER_PROGRAMS; i++) {
-        if (!redis_server_choose(redis_server_programs[i])) {
-            print_message("[  SKIPPED ] no %s is installed\n", redis_server_programs[i]);
-            continue;
-        }
-        failed += cmocka_run_group_tests_name(redis_server_programs[i], shared, NULL, NULL);
-    }
-    return failed;
+    return failed + world_run_redis("redis", shared, ARRAY_LEN(shared));
 }

@@ -1,5 +1,6 @@
 """A Redis of the tests' own on loopback, as durable as in production, and the parts that share it."""
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -10,6 +11,9 @@ from harness.assay import Assay, environment, free_port
 from harness.deadline import eventually
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
+
+LEASE_S = 2
+SCHEDULE = ("--webhook-schedule", "100ms,200ms,300ms,1s,1s,1s")
 
 
 class Redis:
@@ -29,7 +33,7 @@ class Redis:
             self.process = subprocess.Popen(
                 [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder,
                  "--appendonly", "yes", "--appendfsync", "always", "--save", "", *self.settings],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), restore_signals=False)
         eventually(self._answers, 10, "Redis answers")
         return self
 
@@ -54,6 +58,10 @@ class Redis:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def let_files_grow(self, most=resource.RLIM_INFINITY):
+        """As a full disk does it: no write goes beyond so many bytes of a file."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
     def kill(self):
         """kill -9, as a loss of power would be with appendfsync always."""
@@ -88,3 +96,24 @@ class Part(Assay):
             return self.get("/healthcheck", timeout=5).status == 200
         except OSError:
             return False
+
+
+class Fleet:
+    """One Redis and the processes that share it."""
+
+    def __init__(self, servers, tmp_path_factory, *settings):
+        self.servers, self.folders = servers, tmp_path_factory
+        self.redis = Redis(tmp_path_factory.mktemp("redis"), *settings).start()
+        self.workers = []
+
+    def part(self, what, *flags, **more):
+        return self.new_part(what, *flags, **more).start()
+
+    def new_part(self, what, *flags, **more):
+        return self.servers.add(Part(what, self.servers.folder_of(), self.servers.images, self.redis.url, *flags,
+                                     **more))
+
+    def worker(self, *flags):
+        worker = self.part("worker", "--workers", "2", "--lease", f"{LEASE_S}s", *SCHEDULE, *flags)
+        self.workers.append(worker)
+        return worker
