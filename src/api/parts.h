@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "http/http.h"
 #include "store/service.h"
+#include "webhook/judge.h"
 
 enum { API_ID_LEN = WEBHOOK_ID_LEN }; /* the longest {id} that any route has */
 
@@ -32,6 +33,7 @@ struct api_thread {
     struct step *first, *last; /* to be submitted when the turn is over, joined by mail.next */
     struct buf body;           /* of the answer being made */
     struct follow *follow;
+    struct judge_known known;
     bool draining;
 };
 

@@ -1,6 +1,7 @@
 #include "webhook/judge.h"
 
 #include <curl/curl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -40,10 +41,26 @@ static bool curl_agrees(const char *url)
     return url_agrees(url, scheme, host, port);
 }
 
-enum url_state judge_url(const struct policy *policy, const char *url, const char **ret_why)
+static bool curl_agrees_again(struct judge_known *known, const char *url)
 {
-    const char *ignored;
-    const char **why = ret_why ? ret_why : &ignored;
+    size_t len = strlen(url);
+    uint32_t sum = 2166136261u; /* FNV-1a */
+    if (len >= JUDGE_KNOWN_LEN)
+        return curl_agrees(url);
+    for (size_t i = 0; i < len; i++)
+        sum = (sum ^ (uint8_t)url[i]) * 16777619u;
+    char *place = known->urls[(sum ^ sum >> 16) % JUDGE_KNOWN];
+    if (strcmp(place, url) == 0)
+        return true;
+    if (!curl_agrees(url))
+        return false;
+    memcpy(place, url, len + 1);
+    return true;
+}
+
+static enum url_state judge(const struct policy *policy, struct judge_known *known, const char *url,
+                            const char **why)
+{
     if (!url) {
         *why = "absent";
         return URL_ABSENT;
@@ -54,7 +71,7 @@ enum url_state judge_url(const struct policy *policy, const char *url, const cha
         *why = "nothing is ever sent";
         return URL_OFF;
     }
-    if (!curl_agrees(url)) {
+    if (known ? !curl_agrees_again(known, url) : !curl_agrees(url)) {
         *why = "libcurl reads another host or port";
         return URL_INVALID;
     }
@@ -64,4 +81,17 @@ enum url_state judge_url(const struct policy *policy, const char *url, const cha
         return URL_DISALLOWED;
     *why = "ok";
     return URL_VALID;
+}
+
+enum url_state judge_url(const struct policy *policy, const char *url, const char **ret_why)
+{
+    const char *ignored;
+    return judge(policy, NULL, url, ret_why ? ret_why : &ignored);
+}
+
+enum url_state judge_url_again(const struct policy *policy, struct judge_known *known,
+                               const char *url)
+{
+    const char *ignored;
+    return judge(policy, known, url, &ignored);
 }

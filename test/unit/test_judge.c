@@ -121,12 +121,56 @@ static void libcurl_agrees_on_the_shared_cases(void **state)
     (void)fclose(f);
 }
 
+static bool knows(const struct judge_known *known, const char *url)
+{
+    for (size_t i = 0; i < JUDGE_KNOWN; i++)
+        if (strcmp(known->urls[i], url) == 0)
+            return true;
+    return false;
+}
+
+static void what_is_known_is_judged_the_same(void **state)
+{
+    (void)state;
+    static struct judge_known known;
+    char longest[JUDGE_KNOWN_LEN], longer[JUDGE_KNOWN_LEN + 1];
+    (void)snprintf(longest, sizeof(longest), "http://h/%0*d", (int)sizeof(longest) - 10, 0);
+    (void)snprintf(longer, sizeof(longer), "http://h/%0*d", (int)sizeof(longer) - 10, 0);
+    const char *const urls[] = {
+        "http://h/", "http://127.0.0.1:9000/", "nonsense", "", NULL, longest, longer
+    };
+    static const char *const allow[] = { "public,loopback", "public", "none" };
+    for (size_t i = 0; i < ARRAY_LEN(allow) * 2; i++) { /* what is allowed is never what is known */
+        CLEANUP(policy_freep) struct policy *policy = policy_of(allow[i % ARRAY_LEN(allow)]);
+        for (size_t j = 0; j < ARRAY_LEN(urls); j++)
+            assert_int_equal(judge_url_again(policy, &known, urls[j]),
+                             judge_url(policy, urls[j], NULL));
+    }
+    assert_true(knows(&known, urls[0]) && knows(&known, urls[1]) && knows(&known, longest));
+    assert_false(knows(&known, "nonsense") || knows(&known, longer));
+}
+
+static void the_newest_url_takes_the_place(void **state)
+{
+    (void)state;
+    static struct judge_known known;
+    CLEANUP(policy_freep) struct policy *policy = policy_of("public");
+    for (int i = 0; i < 10 * JUDGE_KNOWN; i++) {
+        char url[64];
+        (void)snprintf(url, sizeof(url), "http://h/%d", i);
+        assert_int_equal(judge_url_again(policy, &known, url), URL_VALID);
+        assert_true(knows(&known, url));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_judged_by_rule_then_by_address),
         cmocka_unit_test(libcurl_agrees_on_every_way_to_write_an_origin),
         cmocka_unit_test(libcurl_agrees_on_the_shared_cases),
+        cmocka_unit_test(what_is_known_is_judged_the_same),
+        cmocka_unit_test(the_newest_url_takes_the_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
