@@ -52,7 +52,7 @@ static bool check_rule(const struct policy *policy, const char *url)
 static void split_origin(const char *url, char host[static URL_ORIGIN_LEN], char port[static 8])
 {
     char origin[URL_ORIGIN_LEN];
-    url_origin(url, origin);
+    (void)url_origin(url, origin);
     char *at = strstr(origin, "://") + 3, *colon = strrchr(at, ':');
     *colon = '\0';
     (void)snprintf(port, 8, "%s", colon + 1);

@@ -187,7 +187,6 @@ static void switch_off(struct sender *s, struct sending *sending)
 static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
 {
     char name[URL_ORIGIN_LEN];
-    const char *why;
     struct sending *sending = calloc(1, sizeof(*sending));
     if (!sending) {
         log_warn("webhook_no_memory", LOG_S("asset", event->asset_id)); /* until its lease ends */
@@ -207,12 +206,11 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
         switch_off(s, sending);
         return;
     }
-    if (!url_is_valid(event->url, strlen(event->url), &why)) {
+    if (!url_origin(event->url, name)) {
         const struct answer answer = { .error = "invalid_url", .permanent = true };
         settle(s, sending, &answer, 0);
         return;
     }
-    url_origin(event->url, name);
     struct origin *origin = origins_get(&s->origins, name);
     if (!origin)
         give_back(s, sending, STARVED_PAUSE_MS);
@@ -336,12 +334,11 @@ static void start_attempts(struct sender *s, int64_t now_ms)
     s->more_starts = unproven == most;
 }
 
-/* Take t out of libcurl's hands; its attempt is the caller's. */
+/* Take t, which is in no list, out of libcurl's hands; its attempt is the caller's. */
 static struct sending *leave_multi(struct sender *s, struct transfer *t)
 {
     struct sending *sending = t->sending;
     (void)curl_multi_remove_handle(s->io.multi, t->easy);
-    TAILQ_REMOVE(&s->at_work, t, in_list);
     rest(s, t);
     atomic_fetch_sub(&s->in_flight, 1);
     return sending;
@@ -402,11 +399,11 @@ static void keep_answer(struct sending *sending, const struct transfer *t)
     sending->step.u.delivered.answer_len = len;
 }
 
-static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, int64_t now_ms)
+static void end_transfer(struct sender *s, struct transfer *t, int64_t now_ms)
 {
     struct answer answer;
     curl_off_t duration_us = 0;
-    transfer_answer(t, code, clock_wall_ms(), &answer);
+    transfer_answer(t, t->code, clock_wall_ms(), &answer);
     (void)curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &duration_us);
     int duration_ms = (int)(duration_us / 1000);
     struct sending *sending = leave_multi(s, t);
@@ -427,17 +424,24 @@ static void end_transfer(struct sender *s, struct transfer *t, CURLcode code, in
         breaker_changed(s, origin, now_ms);
 }
 
+/* libcurl's messages are all taken before the first handle is: taking one looks through those left. */
 static void end_transfers(struct sender *s, int64_t now_ms)
 {
+    struct transfer_list ended = TAILQ_HEAD_INITIALIZER(ended);
+    struct transfer *t;
     struct CURLMsg *msg;
     int left;
     while ((msg = curl_multi_info_read(s->io.multi, &left)) != NULL) {
-        struct transfer *t = NULL;
         if (msg->msg != CURLMSG_DONE)
             continue;
-        CURLcode code = msg->data.result; /* msg is gone once the handle is removed */
         (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        end_transfer(s, t, code, now_ms);
+        t->code = msg->data.result;
+        TAILQ_REMOVE(&s->at_work, t, in_list);
+        TAILQ_INSERT_TAIL(&ended, t, in_list);
+    }
+    while ((t = TAILQ_FIRST(&ended)) != NULL) {
+        TAILQ_REMOVE(&ended, t, in_list);
+        end_transfer(s, t, now_ms);
     }
 }
 
@@ -473,6 +477,7 @@ static void drain(struct sender *s, int64_t now_ms)
     if (now_ms < atomic_load(&s->drain_by_ms))
         return;
     while ((t = TAILQ_FIRST(&s->at_work)) != NULL) {
+        TAILQ_REMOVE(&s->at_work, t, in_list);
         struct sending *sending = leave_multi(s, t);
         origins_ended(&s->origins, sending->origin, false, -1, now_ms);
         give_back(s, sending, DRAIN_PAUSE_MS);

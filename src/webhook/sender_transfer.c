@@ -11,6 +11,9 @@
 #include "base/cleanup.h"
 #include "base/version.h"
 
+static const char id_name[] = "webhook-id: ", timestamp_name[] = "webhook-timestamp: ",
+                  signature_name[] = "webhook-signature: ";
+
 enum { READ_BUFFER_LEN = 4096 }; /* answers are short, and a thousand may be waited for */
 
 const char *event_word(enum notify notify)
@@ -121,7 +124,8 @@ static CURLcode set_options(struct transfer *t, const struct transfer_config *co
     SET(CURLOPT_PRIVATE, t);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_PROXY, ""); /* else http_proxy in the environment would go round open_socket() */
+    SET(CURLOPT_PROXY, "");    /* else http_proxy in the environment would go round open_socket() */
+    SET(CURLOPT_NOPROXY, "*"); /* else no_proxy is looked up there for every attempt */
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, t);
     if (t->io) {
@@ -142,7 +146,6 @@ static CURLcode set_options(struct transfer *t, const struct transfer_config *co
     SET(CURLOPT_HEADERDATA, t);
     SET(CURLOPT_WRITEFUNCTION, read_body);
     SET(CURLOPT_WRITEDATA, t);
-    SET(CURLOPT_USERAGENT, "assay/" ASSAY_VERSION);
     SET(CURLOPT_HTTPHEADER, t->headers);
 #undef SET
     return code;
@@ -154,6 +157,7 @@ int transfer_new(const struct transfer_config *config, struct transfer **ret_tra
                  struct err *err)
 {
     static char content_type[] = "content-type: application/json";
+    static char user_agent[] = "user-agent: assay/" ASSAY_VERSION;
     static char no_expect[] = "expect:"; /* without a value: libcurl sends none */
     CLEANUP(transfer_freep) struct transfer *t = calloc(1, sizeof(*t));
     if (!t)
@@ -165,8 +169,11 @@ int transfer_new(const struct transfer_config *config, struct transfer **ret_tra
     t->easy = curl_easy_init();
     if (!t->easy)
         return err_set(err, ERR_NOMEM, "curl_easy_init");
-    char *const lines[] = { content_type, no_expect, t->id_line, t->timestamp_line,
-                            t->signature_line };
+    memcpy(t->id_line, id_name, sizeof(id_name));
+    memcpy(t->timestamp_line, timestamp_name, sizeof(timestamp_name));
+    memcpy(t->signature_line, signature_name, sizeof(signature_name));
+    char *const lines[] = { content_type, user_agent,        no_expect,
+                            t->id_line,   t->timestamp_line, t->signature_line };
     size_t n = ARRAY_LEN(lines) - (t->signer ? 0 : 1);
     for (size_t i = 0; i < n; i++) {
         t->headers[i].data = lines[i];
@@ -192,8 +199,11 @@ void transfer_free(struct transfer *t)
 static int make_body(struct buf *body, const struct event *event)
 {
     buf_clear(body);
-    (void)buf_addf(body, "{\"id\":\"%s\",\"state\":\"%s\"", event->asset_id,
-                   event_word(event->notify));
+    (void)buf_adds(body, "{\"id\":\"");
+    (void)buf_adds(body, event->asset_id);
+    (void)buf_adds(body, "\",\"state\":\"");
+    (void)buf_adds(body, event_word(event->notify));
+    (void)buf_adds(body, "\"");
     if (event->notify == NOTIFY_FAILURE) {
         (void)buf_adds(body, ",\"errors\":");
         (void)buf_adds(body, event->errors ? event->errors : "{}");
@@ -202,19 +212,21 @@ static int make_body(struct buf *body, const struct event *event)
     return buf_failed(body) ? -1 : 0;
 }
 
-/* The header lines of this attempt. */
+/* The header lines of this attempt; their names are there. */
 static int make_lines(struct transfer *t, const struct event *event, int64_t now_ms,
                       struct err *err)
 {
-    static const char timestamp[] = "webhook-timestamp: ", signature[] = "webhook-signature: ";
-    (void)snprintf(t->id_line, sizeof(t->id_line), "webhook-id: %s", event->webhook_id);
-    (void)snprintf(t->timestamp_line, sizeof(t->timestamp_line), "%s%" PRId64, timestamp,
-                   now_ms / 1000);
+    char *timestamp = t->timestamp_line + strlen(timestamp_name);
+    strcpy(t->id_line + strlen(id_name), event->webhook_id); /* of WEBHOOK_ID_LEN */
+    if (t->timestamp_s != now_ms / 1000) {
+        t->timestamp_s = now_ms / 1000;
+        (void)snprintf(timestamp, sizeof(t->timestamp_line) - strlen(timestamp_name), "%" PRId64,
+                       t->timestamp_s);
+    }
     if (!t->signer)
         return 0;
-    memcpy(t->signature_line, signature, sizeof(signature) - 1);
-    return signer_sign(t->signer, event->webhook_id, t->timestamp_line + sizeof(timestamp) - 1,
-                       t->body.data, t->body.len, t->signature_line + sizeof(signature) - 1, err);
+    return signer_sign(t->signer, event->webhook_id, timestamp, t->body.data, t->body.len,
+                       t->signature_line + strlen(signature_name), err);
 }
 
 int transfer_prepare(struct transfer *t, const struct event *event, int64_t now_ms, struct err *err)

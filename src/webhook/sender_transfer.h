@@ -32,9 +32,11 @@ struct transfer {
     const struct policy *policy;
     struct signer *signer;   /* NULL: unsigned */
     struct sending *sending; /* NULL: at rest */
+    CURLcode code;           /* what libcurl has ended with */
     struct buf body;
     char id_line[WEBHOOK_ID_LEN + 32], timestamp_line[64], signature_line[SIGNATURES_LEN + 32];
-    struct curl_slist headers[5];
+    int64_t timestamp_s; /* what timestamp_line says; 0: nothing yet */
+    struct curl_slist headers[6];
     /* what came so far */
     size_t header_len, body_len;
     char answer[ANSWER_MAX]; /* the first of body_len */

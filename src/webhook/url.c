@@ -347,21 +347,34 @@ bool url_literal_address(const char *url, struct sockaddr_storage *ret_address)
     return true;
 }
 
-void url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN])
+/* The len bytes at from, in lower case; returns the end. Once an event, so not by snprintf(). */
+static char *append(char *to, const char *from, size_t len)
 {
-    struct parts p = split_valid(url);
-    char v6[INET6_ADDRSTRLEN];
-    const char *scheme = p.https ? "https" : "http";
+    for (size_t i = 0; i < len; i++)
+        *to++ = (char)(from[i] >= 'A' && from[i] <= 'Z' ? from[i] - 'A' + 'a' : from[i]);
+    *to = '\0';
+    return to;
+}
+
+bool url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN])
+{
+    struct parts p;
+    char v6[INET6_ADDRSTRLEN + 2] = "[", digits[MAX_PORT_DIGITS + 1],
+                               *digit = digits + sizeof(digits);
+    if (split((struct text){ url, strlen(url) }, &p))
+        return false;
     if (p.bracketed) {
-        (void)inet_ntop(AF_INET6, &p.v6, v6, sizeof(v6));
-        (void)snprintf(ret_origin, URL_ORIGIN_LEN, "%s://[%s]:%u", scheme, v6, p.port);
-        return;
+        (void)inet_ntop(AF_INET6, &p.v6, v6 + 1, INET6_ADDRSTRLEN);
+        p.host = (struct text){ v6, strlen(strcat(v6, "]")) };
     }
-    (void)snprintf(ret_origin, URL_ORIGIN_LEN, "%s://%.*s:%u", scheme, (int)p.host.len, p.host.at,
-                   p.port);
-    for (char *c = ret_origin; *c; c++)
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (char)(*c - 'A' + 'a');
+    do
+        *--digit = (char)('0' + p.port % 10);
+    while ((p.port /= 10) > 0);
+    *--digit = ':';
+    char *end = append(ret_origin, url, p.https ? strlen("https://") : strlen("http://"));
+    end = append(end, p.host.at, p.host.len);
+    (void)append(end, digit, (size_t)(digits + sizeof(digits) - digit));
+    return true;
 }
 
 bool url_agrees(const char *url, const char *scheme, const char *host, const char *port)

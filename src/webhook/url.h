@@ -13,10 +13,10 @@ enum { URL_MAX_LEN = 2048 };
 bool url_is_valid(const char *url, size_t len, const char **ret_why);
 /* Of a valid URL: its host as a literal address with its port. false: the host is a name. */
 bool url_literal_address(const char *url, struct sockaddr_storage *ret_address);
-/* Of a valid URL: "scheme://host:port" in lower case, the port always there, an IPv6 address in its
- * shortest form: the same for all ways to write one origin (RFC 6454 §4). */
+/* "scheme://host:port" in lower case, the port always there, an IPv6 address in its shortest form: the
+ * same for all ways to write one origin (RFC 6454 §4). false: the URL is not valid. */
 enum { URL_ORIGIN_LEN = 280 };
-void url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN]);
+bool url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN]);
 /* Of a valid URL: whether this scheme, host (an IPv6 address in brackets) and port, which somebody else
  * read out of it, are what we read. */
 bool url_agrees(const char *url, const char *scheme, const char *host, const char *port);

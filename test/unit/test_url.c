@@ -255,9 +255,11 @@ static void an_origin_has_one_spelling(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char origin[URL_ORIGIN_LEN];
-        url_origin(rows[i].url, origin);
+        assert_true(url_origin(rows[i].url, origin));
         assert_string_equal(origin, rows[i].origin);
     }
+    char none[URL_ORIGIN_LEN];
+    assert_false(url_origin("http://1.2.3/", none));
 }
 
 static void another_reading_agrees_or_does_not(void **state)
