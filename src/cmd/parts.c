@@ -22,6 +22,7 @@
 #include "cmd/notify.h"
 #include "cmd/parts.h"
 #include "cmd/process_metrics.h"
+#include "cmd/process_tell.h"
 #include "cmd/secrets.h"
 #include "monitor/monitor.h"
 #include "store/redis_url.h"
@@ -33,7 +34,6 @@ enum {
     HTTP_DRAIN_MS = 5 * 1000,  /* for answers that are under way */
     SEND_DRAIN_MS = 11 * 1000, /* for transfers under way: a little more than one may take */
     HOUSEKEEPING_MS = 60 * 1000,
-    BEAT_MS = STORE_PROCESS_MS / 6,
     PRUNE_BATCH = 500,
     MAX_CONNECTIONS = 1024, /* of a listener that is not the API's */
     OTHER_FILES = 640, /* the store's, the workers', 256 webhooks under way, clients to turn away */
@@ -159,7 +159,7 @@ static void prepare_api(struct server *s)
                        .keys = s->keys,
                        .process_metrics = process_metrics,
                        .process = &s->process };
-    s->process = (struct process_parts){ s->workers, s->sender, s->pool };
+    s->process = (struct process_parts){ s->since_ms, s->workers, s->sender, s->pool };
     s->api = s->health = api;
     s->health.health_only = true;
 }
@@ -178,11 +178,8 @@ static int start_api(struct server *s, struct err *err)
 
 static int start_monitor(struct server *s, struct err *err)
 {
-    s->monitor_parts = (struct monitor_parts){ .workers = s->workers,
-                                               .sender = s->sender,
-                                               .keys = s->keys,
-                                               .api = &s->api,
-                                               .since_ms = clock_wall_ms() };
+    s->monitor_parts =
+        (struct monitor_parts){ .process = &s->process, .keys = s->keys, .api = &s->api };
     s->monitor = (struct monitor){ .store = s->store,
                                    .service = s->service,
                                    .policy = s->policy,
@@ -290,23 +287,23 @@ static bool tells(const struct server *s)
     return s->workers && s->store->ops->beat;
 }
 
-static void beat(struct server *s)
+/* Tell them, and do what somebody asked of us. true: that has changed what there is to tell. */
+static bool beat(struct server *s)
 {
-    struct workers_stats stats;
+    struct store_process process;
     struct err err;
-    workers_stats(s->workers, &stats);
-    struct store_process process = { .role = "worker",
-                                     .version = ASSAY_VERSION,
-                                     .pid = (int)getpid(),
-                                     .capacity = stats.threads,
-                                     .busy = stats.busy,
-                                     .done = stats.valid + stats.invalid,
-                                     .faults = stats.faults,
-                                     .since_ms = s->since_ms };
-    if (gethostname(process.host, sizeof(process.host) - 1) < 0 || !process.host[0])
-        (void)strcpy(process.host, "unknown");
-    if (store_beat(s->store, &process, &err) < 0)
+    int wanted;
+    process_tell(&s->process, &process);
+    if (store_beat(s->store, &process, &wanted, &err) < 0) {
         log_debug("beat_failed", LOG_S("why", err.msg));
+        return false;
+    }
+    unsigned active = (unsigned)wanted < process.capacity ? (unsigned)wanted : process.capacity;
+    if (wanted < 0 || active == process.active)
+        return false;
+    log_info("workers_resized", LOG_I("from", process.active), LOG_I("to", active));
+    workers_resize(s->workers, active);
+    return true;
 }
 
 /* Our only child is the zygote, without which no file can be judged any more. */
@@ -344,8 +341,7 @@ static int run(struct server *s, int signal_fd)
             }
         }
         if (tells(s) && clock_mono_ms() >= beat_ms) {
-            beat(s);
-            beat_ms = clock_mono_ms() + BEAT_MS;
+            beat_ms = clock_mono_ms() + (beat(s) ? 0 : STORE_BEAT_MS);
         }
         if (clock_mono_ms() >= housekeeping_ms) {
             if (s->parts & PART_WORKERS)

@@ -30,7 +30,9 @@ static void write_workers(const struct process_parts *parts, struct buf *out)
                       &histogram_work);
     metrics_family(out, "assay_workers", "gauge", "Threads that have files validated.");
     metrics_count(out, "assay_workers", "state=\"busy\"", s.busy);
-    metrics_count(out, "assay_workers", "state=\"idle\"", s.threads - s.busy);
+    unsigned able = s.active > s.busy ? s.active : s.busy; /* one may still have what it began */
+    metrics_count(out, "assay_workers", "state=\"idle\"", able - s.busy);
+    metrics_count(out, "assay_workers", "state=\"resting\"", s.threads - able);
     metrics_family(out, "assay_asset_faults_total", "counter",
                    "Checks that could not be made and are made again.");
     metrics_count(out, "assay_asset_faults_total", NULL, s.faults);

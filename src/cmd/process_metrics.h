@@ -5,7 +5,8 @@
 
 /* Borrowed; what this process does not have is NULL. */
 struct process_parts {
-    const struct workers *workers;
+    int64_t since_ms; /* wall clock; when the process started */
+    struct workers *workers;
     struct sender *sender;
     struct pool *pool;
 };

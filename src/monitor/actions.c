@@ -1,5 +1,5 @@
-/* actions: the few things that the monitor changes. Each has a page that says what will happen, with a form
- * that holds a token; posting it does the thing, logs it, and leads to a page that shows the result.
+/* actions: what the monitor changes of assets and events. Each has a page that asks (confirm.c); posting its
+ * form does the thing, logs it, and leads to a page that shows the result.
  *
  * Retrying all that match goes through the store in batches, so that neither this thread nor the store
  * thread is held up for long. */
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -41,69 +40,6 @@ struct action {
     unsigned out;
     struct action_step steps[BATCH];
 };
-
-/* ---- asking -------------------------------------------------------------------------------- */
-
-static bool is_allowed(struct monitor_thread *t, struct http_exchange *x)
-{
-    if (!t->monitor->read_only && t->monitor->service)
-        return true;
-    monitor_reply_sentence(t, x, 403, "Read only", "This monitor shows, and changes nothing.");
-    return false;
-}
-
-/* The page that asks. what: a sentence, made of our own words only; extra: a hidden field, or "". */
-static void ask(struct monitor_thread *t, struct http_exchange *x, const struct request *r,
-                const char *path, const char *title, const char *what, const struct filter *filter)
-{
-    struct page p = monitor_page(t);
-    char token[TOKEN_LEN + 1];
-    if (token_make(&t->key, path, r->http, p.now_ms, token) < 0) {
-        monitor_reply_problem(t, x, 503, "Service Unavailable", "There is no memory left.");
-        return;
-    }
-    html_begin(&p, SECTION_NONE, title, false);
-    (void)buf_addf(p.out, "<p>%s</p><form class=\"confirm\" method=\"post\" action=\"%s%s", what,
-                   p.prefix, path);
-    if (filter) {
-        (void)buf_adds(p.out, "?");
-        filter_write(filter, p.out);
-    }
-    (void)buf_addf(
-        p.out,
-        "\"><input type=\"hidden\" name=\"token\" value=\"%s\"><button class=\"do\">%s</button> "
-        "<a href=\"%s/\">No, leave it</a></form>\n",
-        token, title, p.prefix);
-    monitor_reply_page(t, x, &p, 200);
-}
-
-static bool is_form(const struct http_request *http)
-{
-    static const char type[] = "application/x-www-form-urlencoded";
-    struct http_slice given = http_field(http, "content-type");
-    size_t len = sizeof(type) - 1;
-    return given.len >= len && strncasecmp(given.data, type, len) == 0 &&
-           (given.len == len || given.data[len] == ';');
-}
-
-/* Whether what was posted comes from the page that asked. */
-static bool is_confirmed(struct monitor_thread *t, struct http_exchange *x, const struct request *r,
-                         const char *path)
-{
-    char token[TOKEN_LEN + 2];
-    const char *why = NULL;
-    if (token_is_cross_site(r->http))
-        why = "Pages of other sites may not do this.";
-    else if (!is_form(r->http) ||
-             form_value(r->http->body, "token", token, sizeof(token)) != FORM_FOUND ||
-             !token_is_good(&t->key, path, r->http, clock_wall_ms(), token))
-        why = "This form is too old, or was not made here: go back and try again.";
-    if (!why)
-        return true;
-    log_warn("monitor_refused", LOG_S("action", path), LOG_S("by", t->who), LOG_S("why", why));
-    monitor_reply_sentence(t, x, 403, "Not done", why);
-    return false;
-}
 
 /* ---- doing --------------------------------------------------------------------------------- */
 
@@ -270,7 +206,7 @@ void retry_one(struct monitor_thread *t, struct http_exchange *x, const struct r
     CLEANUP(asset_release) struct asset asset = { 0 };
     char path[64], what[120];
     struct err err;
-    if (!is_allowed(t, x))
+    if (!confirm_is_allowed(t, x))
         return;
     int found = store_find(t->monitor->store, r->id, &asset, &err);
     if (found < 0) {
@@ -287,8 +223,9 @@ void retry_one(struct monitor_thread *t, struct http_exchange *x, const struct r
             what, sizeof(what),
             "Asset %s is queued again and gets a new verdict; its webhooks are sent anew.",
             asset.id);
-        ask(t, x, r, path, "Validate again", what, NULL);
-    } else if (is_confirmed(t, x, r, path)) {
+        confirm_ask(t, x, r,
+                    &(struct question){ .path = path, .title = "Validate again", .what = what });
+    } else if (confirm_is_given(t, x, r, path)) {
         struct action *a = begin(t, x, "retry", asset.id);
         if (!a)
             return;
@@ -302,7 +239,7 @@ void retry_matching(struct monitor_thread *t, struct http_exchange *x, const str
 {
     struct filter f;
     const char *why;
-    if (!is_allowed(t, x))
+    if (!confirm_is_allowed(t, x))
         return;
     if (!filter_read(r->http->query, &f, &why)) {
         monitor_reply_sentence(t, x, 400, "Assets", why);
@@ -312,12 +249,15 @@ void retry_matching(struct monitor_thread *t, struct http_exchange *x, const str
     f.state = ASSET_FAILED;
     f.after[0] = '\0';
     if (r->http->method != HTTP_POST) {
-        ask(t, x, r, "/retry", "Retry all that match",
-            "Every failed asset that matches the search is queued again and gets a new verdict; "
-            "its "
-            "webhooks are sent anew. Up to 10000 of them at once, the newest first.",
-            &f);
-    } else if (is_confirmed(t, x, r, "/retry")) {
+        confirm_ask(t, x, r,
+                    &(struct question){
+                        .path = "/retry",
+                        .title = "Retry all that match",
+                        .what = "Every failed asset that matches the search is queued again and "
+                                "gets a new verdict; its webhooks are sent anew. Up to 10000 of "
+                                "them at once, the newest first.",
+                        .filter = &f });
+    } else if (confirm_is_given(t, x, r, "/retry")) {
         struct action *a = begin(t, x, "retry_matching",
                                  f.by_code ? finding_name((enum finding_code)f.code) : "failed");
         if (!a)
@@ -334,7 +274,7 @@ void resend_one(struct monitor_thread *t, struct http_exchange *x, const struct 
     CLEANUP(event_view_release) struct event_view event = { 0 };
     char path[WEBHOOK_ID_LEN + 32];
     struct err err;
-    if (!is_allowed(t, x))
+    if (!confirm_is_allowed(t, x))
         return;
     int found = store_event(t->monitor->store, r->id, &event, &err);
     if (found < 0) {
@@ -347,12 +287,13 @@ void resend_one(struct monitor_thread *t, struct http_exchange *x, const struct 
     }
     (void)snprintf(path, sizeof(path), "/webhooks/%s/resend", event.webhook_id);
     if (r->http->method != HTTP_POST) {
-        ask(t, x, r, path, "Send again",
-            "The event is sent again at once, with the same webhook-id, by which its receiver can "
-            "tell a "
-            "repeat.",
-            NULL);
-    } else if (is_confirmed(t, x, r, path)) {
+        confirm_ask(t, x, r,
+                    &(struct question){
+                        .path = path,
+                        .title = "Send again",
+                        .what = "The event is sent again at once, with the same webhook-id, by "
+                                "which its receiver can tell a repeat." });
+    } else if (confirm_is_given(t, x, r, path)) {
         struct action *a = begin(t, x, "resend", event.webhook_id);
         if (!a)
             return;
@@ -366,15 +307,17 @@ void resend_one(struct monitor_thread *t, struct http_exchange *x, const struct 
 
 void resend_dead(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
-    if (!is_allowed(t, x))
+    if (!confirm_is_allowed(t, x))
         return;
     if (r->http->method != HTTP_POST) {
-        ask(t, x, r, "/resend-dead", "Send all dead letters again",
-            "Every event that was given up is sent again at once, oldest first, up to 10000 of "
-            "them. "
-            "Their receivers can tell repeats by the webhook-id.",
-            NULL);
-    } else if (is_confirmed(t, x, r, "/resend-dead")) {
+        confirm_ask(t, x, r,
+                    &(struct question){
+                        .path = "/resend-dead",
+                        .title = "Send all dead letters again",
+                        .what = "Every event that was given up is sent again at once, oldest "
+                                "first, up to 10000 of them. Their receivers can tell repeats by "
+                                "the webhook-id." });
+    } else if (confirm_is_given(t, x, r, "/resend-dead")) {
         struct action *a = begin(t, x, "resend_dead", "dead");
         if (!a)
             return;

@@ -30,36 +30,7 @@ static void add_seconds(struct buf *out, const char *key, int64_t wall_ms)
     (void)buf_addf(out, wall_ms ? ",\"%s\":%.3f" : ",\"%s\":null", key, (double)wall_ms / 1000);
 }
 
-/* ---- workers and queues -------------------------------------------------------------------- */
-
-void api_workers(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
-{
-    (void)r;
-    const struct monitor_hooks *hooks = &t->monitor->hooks;
-    CLEANUP(freep) struct monitor_worker *workers = calloc(MONITOR_WORKERS_MAX, sizeof(*workers));
-    struct buf *out = &t->body;
-    size_t n =
-        workers && hooks->workers ? hooks->workers(hooks->arg, workers, MONITOR_WORKERS_MAX) : 0;
-    (void)buf_adds(out, "{");
-    for (size_t i = 0; i < n; i++) {
-        const struct monitor_worker *w = &workers[i];
-        (void)buf_adds(out, i ? "," : "");
-        (void)buf_add_json(out, w->name, strlen(w->name));
-        (void)buf_addf(out,
-                       ":{\"status\":true,\"pid\":%" PRId64
-                       ",\"concurrency\":%u,\"processed\":%" PRIu64 ",\"succeeded\":%" PRIu64
-                       ",\"failed\":%" PRIu64 ",\"faults\":%" PRIu64 ",\"memoryBytes\":%" PRIu64
-                       ",\"draining\":%s",
-                       w->pid, w->threads, w->succeeded + w->failed, w->succeeded, w->failed,
-                       w->faults, w->memory_bytes, w->draining ? "true" : "false");
-        add_text(out, "host", w->host);
-        add_text(out, "version", w->version);
-        add_seconds(out, "since", w->since_ms);
-        (void)buf_adds(out, "}");
-    }
-    (void)buf_adds(out, "}");
-    monitor_reply_json(t, x);
-}
+/* ---- queues -------------------------------------------------------------------------------- */
 
 void api_queues_length(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {

@@ -25,11 +25,11 @@ static char decoded(const char *s, size_t len, size_t *i)
     return c;
 }
 
-static enum form_result decode(const char *s, size_t len, char *ret, size_t cap)
+enum form_result form_decode(struct http_slice text, char *ret, size_t cap)
 {
     size_t n = 0;
-    for (size_t i = 0; i < len;) {
-        char c = decoded(s, len, &i);
+    for (size_t i = 0; i < text.len;) {
+        char c = decoded(text.data, text.len, &i);
         if (c == '\0' || n + 1 == cap)
             return FORM_INVALID;
         ret[n++] = c;
@@ -45,7 +45,8 @@ enum form_result form_value(struct http_slice form, const char *name, char *ret,
         const char *end = memchr(form.data, '&', form.len);
         size_t len = end ? (size_t)(end - form.data) : form.len;
         if (len > name_len && form.data[name_len] == '=' && memcmp(form.data, name, name_len) == 0)
-            return decode(form.data + name_len + 1, len - name_len - 1, ret, cap);
+            return form_decode((struct http_slice){ form.data + name_len + 1, len - name_len - 1 },
+                               ret, cap);
         form.data += len + (end != NULL);
         form.len -= len + (end != NULL);
     }

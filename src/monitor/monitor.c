@@ -7,9 +7,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "monitor/form.h"
 #include "monitor/parts.h"
 
-enum { BODY_MAX_LEN = 4 * 1024 * 1024, ID_MAX_LEN = WEBHOOK_ID_LEN };
+enum { BODY_MAX_LEN = 4 * 1024 * 1024, ID_MAX_LEN = PROCESS_NAME_LEN - 1 };
+_Static_assert((int)ID_MAX_LEN >= (int)WEBHOOK_ID_LEN, "the longest of all ids");
 
 const char type_html[] = "text/html; charset=utf-8";
 const char type_json[] = "application/json";
@@ -116,7 +118,27 @@ void monitor_store_away(struct monitor_thread *t, struct http_exchange *x, bool 
 
 /* ---- routes -------------------------------------------------------------------------------- */
 
+/* Whether this monitor can do its work. /healthz: whether it lives. */
 static void healthcheck(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
+{
+    (void)r;
+    struct store_stats stats;
+    struct err err = { 0 };
+    int status = 200;
+    if (store_stats(t->monitor->store, &stats, &err) < 0) {
+        log_warn("healthcheck", LOG_S("why", err.msg));
+        (void)buf_adds(&t->body, "The store is away.\n");
+        status = 503;
+    } else if (t->monitor->service && !service_healthy(t->monitor->service, &err)) {
+        (void)buf_adds(&t->body, "The store cannot be written.\n");
+        status = 503;
+    } else {
+        (void)buf_adds(&t->body, "OK\n");
+    }
+    monitor_reply(t, x, status, type_text, data_fields);
+}
+
+static void healthz(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
     (void)r;
     (void)buf_adds(&t->body, "OK\n");
@@ -165,6 +187,9 @@ static const struct route {
     { "/retry", READS | WRITES, retry_matching },
     { "/failed", READS, failed_page },
     { "/workers", READS, workers_page },
+    { "/workers/*/drain", READS | WRITES, drain_worker },
+    { "/workers/*/resume", READS | WRITES, resume_worker },
+    { "/workers/*/resize", READS | WRITES, resize_worker },
     { "/queue", READS, queue_page },
     { "/webhooks", READS, webhooks_page },
     { "/webhooks/*/resend", READS | WRITES, resend_one },
@@ -178,11 +203,14 @@ static const struct route {
     { "/api/history", READS, api_history },
     { "/api/webhooks", READS, api_webhooks },
     { "/api/workers", READS, api_workers },
+    { "/api/worker/pool/grow/*", WRITES, api_grow },
+    { "/api/worker/pool/shrink/*", WRITES, api_shrink },
     { "/api/tasks", READS, api_tasks },
     { "/api/task/info/*", READS, api_task_info },
     { "/api/queues/length", READS, api_queues_length },
     { "/metrics", READS, metrics },
     { "/healthcheck", READS, healthcheck },
+    { "/healthz", READS, healthz },
     { "/tasks", READS, to_assets },
     { "/broker", READS, to_queue },
 };
@@ -199,16 +227,15 @@ static bool fits(const char *pattern, struct http_slice path, char ret_id[static
     if (path.len <= before + behind_len || memcmp(path.data, pattern, before) != 0 ||
         memcmp(path.data + path.len - behind_len, behind, behind_len) != 0)
         return false;
-    size_t id_len = path.len - before - behind_len;
-    if (memchr(path.data + before, '/', id_len))
+    struct http_slice id = { path.data + before, path.len - before - behind_len };
+    if (memchr(id.data, '/', id.len))
         return false;
-    bool is_id = id_len <= ID_MAX_LEN;
-    for (size_t i = 0; i < id_len && is_id;
-         i++) /* they are written into pages and paths as they are */
-        is_id = isalnum((unsigned char)path.data[before + i]) || path.data[before + i] == '_';
-    id_len = is_id ? id_len : 0;
-    memcpy(ret_id, path.data + before, id_len);
-    ret_id[id_len] = '\0';
+    bool is_id = form_decode(id, ret_id, ID_MAX_LEN + 1) == FORM_FOUND;
+    for (const char *c = ret_id; is_id && *c;
+         c++) /* they are written into pages and paths as they are */
+        is_id = ((unsigned char)*c < 0x80 && isalnum((unsigned char)*c)) || strchr("_-.:", *c);
+    if (!is_id)
+        ret_id[0] = '\0';
     return true;
 }
 
@@ -242,12 +269,18 @@ static bool is_admitted(struct monitor_thread *t, struct http_exchange *x,
 {
     const struct monitor_hooks *hooks = &t->monitor->hooks;
     t->who = NULL;
-    if (!hooks->admit || (route && route->answer == healthcheck) ||
+    if (!hooks->admit || (route && (route->answer == healthcheck || route->answer == healthz)) ||
         hooks->admit(hooks->arg, request, &t->who))
         return true;
     (void)buf_adds(&t->body, "A key is needed here: as the password of any user name.\n");
     monitor_reply(t, x, 401, type_text, hooks->challenge);
     return false;
+}
+
+/* These are asked for by machines, which need neither a prefix nor a key. */
+static bool is_health(struct http_slice path)
+{
+    return http_slice_is(path, "/healthcheck") || http_slice_is(path, "/healthz");
 }
 
 static void handle(void *ctx, struct http_exchange *x, const struct http_request *request)
@@ -256,21 +289,23 @@ static void handle(void *ctx, struct http_exchange *x, const struct http_request
     struct http_slice path = request->path;
     char id[ID_MAX_LEN + 1] = "";
     bool beneath = strip_prefix(t->monitor, &path);
-    const struct route *route =
-        beneath || http_slice_is(path, "/healthcheck") ? route_of(path, id) : NULL;
+    const struct route *route = beneath || is_health(path) ? route_of(path, id) : NULL;
     struct request r = { request, id };
     if (!is_admitted(t, x, request, route))
         return;
     if (!route) {
         monitor_reply_sentence(t, x, 404, "Not found", "There is no such page.");
-    } else if (request->method == HTTP_GET || request->method == HTTP_HEAD ||
-               (request->method == HTTP_POST && (route->methods & WRITES))) {
+    } else if (request->method == HTTP_POST
+                   ? route->methods & WRITES
+                   : (request->method == HTTP_GET || request->method == HTTP_HEAD) &&
+                         (route->methods & READS)) {
         route->answer(t, x, &r);
     } else {
         (void)buf_adds(&t->body, "This page does not have this method.\n");
         monitor_reply(t, x, 405, type_text,
-                      route->methods & WRITES ? "Allow: GET, HEAD, POST\r\n"
-                                              : "Allow: GET, HEAD\r\n");
+                      route->methods == WRITES  ? "Allow: POST\r\n"
+                      : route->methods == READS ? "Allow: GET, HEAD\r\n"
+                                                : "Allow: GET, HEAD, POST\r\n");
     }
 }
 

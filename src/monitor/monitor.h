@@ -1,7 +1,7 @@
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
 /* monitor: pages for people, and the JSON behind them, on a port of their own. They read the store; the
- * few things that they change (retry, resend) are confirmed on a page of their own, and logged.
+ * few things that they change (retry, resend, how many threads work) are confirmed on a page of their own, and logged.
  *
  *     GET /                the figures, plots of 15 min, 24 h and 30 d, why assets failed
  *     GET /assets          the assets that match; /assets/{id} is the story of one
@@ -16,33 +16,14 @@
 #include "validate/asset_file.h"
 #include "webhook/policy.h"
 
-enum { MONITOR_WORKERS_MAX = 256, MONITOR_ORIGINS_MAX = 64 };
-
-/* One process that validates, as its owner tells of it. */
-struct monitor_worker {
-    char name[96]; /* "host:pid" */
-    char host[64], version[24];
-    int64_t pid, since_ms;
-    unsigned threads;
-    uint64_t succeeded, failed, faults; /* since it started */
-    uint64_t memory_bytes;              /* 0: unknown */
-    bool draining;
-};
-
-/* An origin that webhooks are held back from. */
-struct monitor_origin {
-    char name[300];
-    const char *state; /* "open", "half-open" */
-    unsigned trips, attempts, failed;
-    int64_t next_ms; /* wall clock; when the next attempt may be made */
-};
-
 /* What the process around the monitor knows and the store does not. Each may be NULL: not known here.
  * Called on the monitor's thread. */
 struct monitor_hooks {
     void *arg;
-    size_t (*workers)(void *arg, struct monitor_worker *ret, size_t max);
-    size_t (*origins)(void *arg, struct monitor_origin *ret, size_t max);
+    /* Where no other process shares the store: the process itself. false: it validates nothing. */
+    bool (*self)(void *arg, struct store_process *ret);
+    /* Its threads that claim are so many from now on. */
+    void (*resize)(void *arg, unsigned active);
     /* Append what /metrics answers. */
     int (*metrics)(void *arg, struct buf *out, struct err *err);
     /* Whether this request may be answered at all; *ret_who is who asks, for the log of actions. Only

@@ -72,14 +72,37 @@ int overview_figures(struct monitor_thread *t, int64_t now_ms, struct figure ret
 route_fn overview_page;
 /* assets.c, story.c, preview.c */
 route_fn assets_page, failed_page, story_page, preview_get;
-/* panels.c, webhooks.c */
+/* queue.c, webhooks.c, workers.c */
 route_fn workers_page, queue_page, webhooks_page;
+enum { PROCESSES_MAX = 256, PROCESS_NAME_LEN = 96 };
+/* The processes that work on this store, oldest first: *ret_all is freed by the caller. -1: the store is away. */
+int processes_read(struct monitor_thread *t, struct store_process **ret_all, size_t *ret_n,
+                   struct err *err);
+/* "host:pid"; returns ret. */
+const char *process_name(const struct store_process *process, char ret[static PROCESS_NAME_LEN]);
+route_fn drain_worker, resume_worker, resize_worker, api_grow, api_shrink;
+
+/* confirm.c */
+struct question {
+    const char *path, *title;    /* of what is posted; what the button says */
+    const char *what;            /* will happen: sentences, made of our own words only */
+    const struct filter *filter; /* goes with the form; NULL: none */
+    const char *input;           /* another part of the form, as HTML; NULL: none */
+    const char *back;            /* where "no" leads; NULL: the first page */
+};
+/* Whether this monitor changes anything; if not, it has answered. */
+bool confirm_is_allowed(struct monitor_thread *t, struct http_exchange *x);
+void confirm_ask(struct monitor_thread *t, struct http_exchange *x, const struct request *r,
+                 const struct question *q);
+/* Whether what was posted comes from the page that asked; if not, it has answered. */
+bool confirm_is_given(struct monitor_thread *t, struct http_exchange *x, const struct request *r,
+                      const char *path);
 /* actions.c */
 route_fn retry_one, retry_matching, resend_one, resend_dead;
 void actions_answered(struct monitor_thread *t, struct step *step);
 /* Wait for every step that is under way: nothing may be answered any more. */
 void actions_abandon(struct monitor_thread *t);
-/* flower.c, figures.c: JSON */
+/* flower.c: JSON */
 route_fn api_workers, api_tasks, api_task_info, api_queues_length;
 route_fn api_overview, api_history, api_webhooks;
 /* live.c */

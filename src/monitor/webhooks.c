@@ -51,33 +51,47 @@ static void add_event(struct page *p, const struct event_view *e)
     (void)buf_adds(p->out, "</td></tr>\n");
 }
 
-static void add_origins(struct monitor_thread *t, struct page *p)
+static void add_origin(struct page *p, const struct store_origin *o, const char *process)
 {
-    const struct monitor_hooks *hooks = &t->monitor->hooks;
-    CLEANUP(freep) struct monitor_origin *origins = calloc(MONITOR_ORIGINS_MAX, sizeof(*origins));
-    if (!hooks->origins || !origins)
-        return;
-    size_t n = hooks->origins(hooks->arg, origins, MONITOR_ORIGINS_MAX);
-    (void)buf_adds(p->out, "<h2>Origins held back from</h2>\n");
-    html_table_begin(p, "origins", "Origins held back from",
-                     "origin|breaker|opened|attempts in 5 min|failed|next attempt");
-    for (size_t i = 0; i < n; i++) {
-        (void)buf_adds(p->out, "<tr><th scope=\"row\">");
-        html_text(p, origins[i].name);
-        (void)buf_adds(p->out, "</th><td>");
-        html_state(p, origins[i].state);
-        (void)buf_addf(
-            p->out,
-            "</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td>",
-            origins[i].trips, origins[i].attempts, origins[i].failed);
-        html_time(p, origins[i].next_ms);
-        (void)buf_adds(p->out, "</td></tr>\n");
-    }
-    html_table_end(p, n, "None: every breaker is closed.");
+    (void)buf_adds(p->out, "<tr><th scope=\"row\">");
+    html_text(p, o->name);
+    (void)buf_adds(p->out, "</th><td>");
+    html_state(p, o->state);
+    (void)buf_addf(p->out,
+                   "</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td>",
+                   o->trips, o->attempts, o->failed);
+    html_time(p, o->next_ms);
+    (void)buf_adds(p->out, "</td><td>");
+    html_text(p, process);
+    (void)buf_adds(p->out, "</td></tr>\n");
 }
 
-static void make_page(struct monitor_thread *t, struct page *p, const struct event_query *q,
-                      const struct event_page *page, const struct store_stats *s)
+static void add_origins(struct page *p, const struct store_process *processes, size_t n)
+{
+    size_t rows = 0;
+    (void)buf_adds(p->out, "<h2>Origins held back from</h2>\n");
+    html_table_begin(p, "origins", "Origins held back from",
+                     "origin|breaker|opened|attempts in 5 min|failed|next attempt|process");
+    for (size_t i = 0; i < n; i++) {
+        const struct store_process *from = &processes[i];
+        char name[PROCESS_NAME_LEN];
+        process_name(from, name);
+        for (unsigned j = 0; j < from->n_origins; j++)
+            add_origin(p, &from->origins[j], name);
+        if (from->all_origins > from->n_origins) {
+            (void)buf_addf(p->out, "<tr><td class=\"none\" colspan=\"6\">and %u more</td><td>",
+                           from->all_origins - from->n_origins);
+            html_text(p, name);
+            (void)buf_adds(p->out, "</td></tr>\n");
+        }
+        rows += from->all_origins;
+    }
+    html_table_end(p, rows, "None: every breaker is closed.");
+}
+
+static void make_page(struct page *p, const struct event_query *q, const struct event_page *page,
+                      const struct store_stats *s, const struct store_process *processes,
+                      size_t n_processes)
 {
     const char *state = q->by_state ? event_state_name(q->state) : NULL;
     html_begin(p, SECTION_WEBHOOKS, "Webhooks", false);
@@ -87,7 +101,7 @@ static void make_page(struct monitor_thread *t, struct page *p, const struct eve
     html_figure(p, "delivered", "delivered", s->events_by_state[EVENT_DELIVERED]);
     html_figure(p, "dead letters", "dead", s->events_by_state[EVENT_DEAD]);
     (void)buf_adds(p->out, "</dl>\n");
-    add_origins(t, p);
+    add_origins(p, processes, n_processes);
     add_tabs(p, q, s);
     if (q->by_state && q->state == EVENT_DEAD && page->n > 0) {
         (void)buf_adds(p->out, "<p>");
@@ -132,6 +146,8 @@ static bool read_query(const struct http_request *http, struct event_query *q,
 void webhooks_page(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
     CLEANUP(event_page_release) struct event_page page = { 0 };
+    CLEANUP(freep) struct store_process *processes = NULL;
+    size_t n_processes;
     struct page p = monitor_page(t);
     char after[WEBHOOK_ID_LEN + 1];
     struct event_query q;
@@ -140,13 +156,14 @@ void webhooks_page(struct monitor_thread *t, struct http_exchange *x, const stru
     if (!read_query(r->http, &q, after)) {
         monitor_reply_sentence(t, x, 400, "Webhooks", "There is no such state or id.");
     } else if (store_stats(t->monitor->store, &s, &err) < 0 ||
+               processes_read(t, &processes, &n_processes, &err) < 0 ||
                store_events(t->monitor->store, &q, &page, &err) < 0) {
         if (err.code == ERR_INVALID)
             monitor_reply_sentence(t, x, 400, "Webhooks", "There is no page after this id.");
         else
             monitor_store_away(t, x, false, &err);
     } else {
-        make_page(t, &p, &q, &page, &s);
+        make_page(&p, &q, &page, &s, processes, n_processes);
         monitor_reply_page(t, x, &p, 200);
     }
 }
@@ -160,9 +177,33 @@ static void json_text(struct buf *out, const char *key, const char *text)
         (void)buf_adds(out, "null");
 }
 
+static void json_origins(struct buf *out, const struct store_process *processes, size_t n)
+{
+    const char *before = "";
+    (void)buf_adds(out, ",\"origins\":[");
+    for (size_t i = 0; i < n; i++) {
+        char name[PROCESS_NAME_LEN];
+        process_name(&processes[i], name);
+        for (unsigned j = 0; j < processes[i].n_origins; j++) {
+            const struct store_origin *o = &processes[i].origins[j];
+            (void)buf_addf(out,
+                           "%s{\"breaker\":\"%s\",\"trips\":%u,\"attempts\":%u,\"failed\":%u,"
+                           "\"nextAttemptMs\":%" PRId64,
+                           before, o->state, o->trips, o->attempts, o->failed, o->next_ms);
+            json_text(out, "origin", o->name);
+            json_text(out, "process", name);
+            (void)buf_adds(out, "}");
+            before = ",";
+        }
+    }
+    (void)buf_adds(out, "]");
+}
+
 void api_webhooks(struct monitor_thread *t, struct http_exchange *x, const struct request *r)
 {
     CLEANUP(event_page_release) struct event_page page = { 0 };
+    CLEANUP(freep) struct store_process *processes = NULL;
+    size_t n_processes;
     char after[WEBHOOK_ID_LEN + 1];
     struct event_query q;
     struct err err = { 0 };
@@ -170,7 +211,8 @@ void api_webhooks(struct monitor_thread *t, struct http_exchange *x, const struc
         monitor_reply_problem(t, x, 400, "Bad Request", "There is no such state or id.");
         return;
     }
-    if (store_events(t->monitor->store, &q, &page, &err) < 0) {
+    if (processes_read(t, &processes, &n_processes, &err) < 0 ||
+        store_events(t->monitor->store, &q, &page, &err) < 0) {
         if (err.code == ERR_INVALID)
             monitor_reply_problem(t, x, 400, "Bad Request", "There is no page after this id.");
         else
@@ -191,7 +233,9 @@ void api_webhooks(struct monitor_thread *t, struct http_exchange *x, const struc
         json_text(&t->body, "lastError", e->error);
         (void)buf_adds(&t->body, "}");
     }
-    (void)buf_adds(&t->body, "],\"next\":");
+    (void)buf_adds(&t->body, "]");
+    json_origins(&t->body, processes, n_processes);
+    (void)buf_adds(&t->body, ",\"next\":");
     (void)buf_addf(&t->body, page.more ? "\"%s\"}" : "null}", page.next);
     monitor_reply_json(t, x);
 }

@@ -366,6 +366,7 @@ static const struct store_ops redis_ops = {
     .wait = redis_wait,
     .beat = redis_beat,
     .processes = redis_processes,
+    .ask_active = redis_ask_active,
     .close = redis_close,
 };
 

@@ -154,7 +154,9 @@ int redis_renewer_start(struct redis_store *s, struct err *err);
 void redis_renewer_stop(struct redis_store *s);
 /* Let go of all that this process holds. */
 void redis_let_go(struct redis_store *s);
-int redis_beat(struct store *base, const struct store_process *process, struct err *err);
+int redis_beat(struct store *base, const struct store_process *process, int *ret_wanted,
+               struct err *err);
+int redis_ask_active(struct store *base, uint64_t number, unsigned active, struct err *err);
 int redis_processes(struct store *base, struct store_process *ret_processes, size_t max,
                     size_t *ret_n, struct err *err);
 unsigned redis_wait(struct store *base, int wake_fd, int timeout_ms);

@@ -27,6 +27,7 @@
 --   held:N      set: EVENTs that the process N has leased
 --   beat        sorted set: processes by their last sign of life (ms, server's clock)
 --   procs       hash: process → "last sign of life, for how long (ms), what it tells"
+--   want        hash: process → how many active threads it was asked for
 --   leases      sorted set: "process lease", by when it was declared too long ago (seconds, server's clock)
 --   damaged     list: REFs of assets whose record made no sense when they were claimed
 --
@@ -417,6 +418,7 @@ local function rescue_events(c, lease)
       call('DEL', key(c, 'held:' .. process))
       call('ZREM', key(c, 'beat'), process)
       call('HDEL', key(c, 'procs'), process)
+      call('HDEL', key(c, 'want'), process)
     end
   end
 end

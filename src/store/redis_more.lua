@@ -124,6 +124,7 @@ local function void(keys, args)
   call('DEL', key(c, 'held:' .. me))
   call('ZREM', key(c, 'beat'), me)
   call('HDEL', key(c, 'procs'), me)
+  call('HDEL', key(c, 'want'), me)
   for _, lease in ipairs(call('ZRANGE', key(c, 'leases'), 0, -1)) do
     if match(lease, '^(%S+)') == me then
       call('ZREM', key(c, 'leases'), lease)
@@ -139,24 +140,44 @@ local function void(keys, args)
   return 'd'
 end
 
--- ARGV: number of the process, how long it is listed (ms), what it tells.
+-- ARGV: number of the process, how long it is listed (ms), what it tells. Answers what is wanted of it, or ''.
 local function tell(keys, args)
   local c = { prefix = keys[1] .. ':' }
   local now = server_ms()
   call('HSET', key(c, 'procs'), args[1], fmt('%.0f %s %s', now, args[2], args[3]))
-  return 'd'
+  return call('HGET', key(c, 'want'), args[1]) or ''
+end
+
+-- What a process tells, and how long ago (ms); nothing of one that is silent for too long.
+local function heard(told, now)
+  local seen, ms, words = match(told or '', '^(%d+) (%d+) (.*)$')
+  if seen and tonumber(seen) + tonumber(ms) >= now then
+    return words, now - tonumber(seen)
+  end
+end
+
+-- ARGV: number of a process, active threads that are wanted of it. 1, or 0: there is no such process.
+local function want(keys, args)
+  local c = { prefix = keys[1] .. ':' }
+  if not heard(call('HGET', key(c, 'procs'), args[1]), server_ms()) then
+    return 0
+  end
+  call('HSET', key(c, 'want'), args[1], args[2])
+  return 1
 end
 
 -- ---- reading ----
 
--- Number, last sign of life and words of each process that is not silent for too long.
+-- Number, age of the last sign of life (ms), words, and what is wanted ('': nothing) of each process that
+-- is not silent for too long.
 local function processes(keys)
   local c = { prefix = keys[1] .. ':' }
   local all, now, out = call('HGETALL', key(c, 'procs')), server_ms(), {}
   for i = 1, #all, 2 do
-    local seen, ms, words = match(all[i + 1], '^(%d+) (%d+) (.*)$')
-    if seen and tonumber(seen) + tonumber(ms) >= now then
-      for _, value in ipairs({ all[i], seen, words }) do
+    local words, age = heard(all[i + 1], now)
+    if words then
+      local wanted = call('HGET', key(c, 'want'), all[i]) or ''
+      for _, value in ipairs({ all[i], fmt('%.0f', age), words, wanted }) do
         out[#out + 1] = value
       end
     end
@@ -357,6 +378,7 @@ register('open', open, {})
 register('renew', renew, { 'allow-oom' })
 register('void', void, { 'allow-oom' })
 register('tell', tell, { 'allow-oom' })
+register('want', want, { 'allow-oom' })
 register('processes', processes, { 'no-writes' })
 register('stats', stats, { 'no-writes' })
 register('list', list, { 'no-writes' })

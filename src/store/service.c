@@ -39,7 +39,7 @@ struct service {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct line incoming; /* under lock, as all up to healthy */
-    bool asleep, unparked, stopping;
+    bool asleep, unparked, stopping, recall;
     bool healthy;
     struct err why; /* while not healthy */
     struct service_watch *watches;
@@ -132,6 +132,11 @@ static void replies_add(struct replies *r, struct step *step)
 }
 
 /* ---- parking ---- */
+
+static bool is_recalled(const struct step *step)
+{
+    return step->parkable && step->recalled && atomic_load(step->recalled);
+}
 
 static struct parking *parking_of(struct service *s, const struct step *step)
 {
@@ -340,6 +345,23 @@ static void answer_all(struct line *line, enum step_result result)
     replies_send(&replies);
 }
 
+static void answer_recalled(struct line *line)
+{
+    struct replies replies = { 0 };
+    struct line stay = { 0 };
+    while (line->n) {
+        struct step *step = line_take(line);
+        if (!is_recalled(step)) {
+            line_add(&stay, step);
+            continue;
+        }
+        step->result = STEP_NOTHING;
+        replies_add(&replies, step);
+    }
+    *line = stay;
+    replies_send(&replies);
+}
+
 /* ---- the thread ---- */
 
 static bool in_pause(const struct service *s)
@@ -355,7 +377,10 @@ static void sort_in(struct service *s, struct line *incoming)
     while (incoming->n) {
         struct step *step = line_take(incoming);
         struct parking *p = parking_of(s, step);
-        if (p) {
+        if (is_recalled(step)) {
+            step->result = STEP_NOTHING;
+            replies_add(&replies, step);
+        } else if (p) {
             line_add(&p->line, step);
         } else if (pause && fails_at_once(step)) {
             step->result = STEP_FAILED;
@@ -410,24 +435,26 @@ static void sleep_locked(struct service *s, int64_t ms)
     s->asleep = false;
 }
 
-/* Sleep until there may be something to do; take all that came. */
-static void wait_for_work(struct service *s, struct line *ret_incoming, unsigned *ret_news)
+/* Sleep until there may be something to do; take all that came. true: some parked steps are recalled. */
+static bool wait_for_work(struct service *s, struct line *ret_incoming, unsigned *ret_news)
 {
     int64_t ms = sleep_ms(s);
     (void)pthread_mutex_lock(&s->lock);
     if (!s->incoming.n && ms != 0 && s->unparked == s->draining && !s->news && !s->look &&
-        s->stopping == (s->stop_mono != 0))
+        !s->recall && s->stopping == (s->stop_mono != 0))
         sleep_locked(s, ms);
     *ret_incoming = s->incoming;
     s->incoming = (struct line){ 0 };
     *ret_news = s->news;
     s->looking = s->look;
+    bool recall = s->recall;
     s->news = 0;
-    s->look = false;
+    s->look = s->recall = false;
     s->draining = s->unparked;
     if (s->stopping && !s->stop_mono)
         s->stop_mono = clock_mono_ms() + STOP_MS;
     (void)pthread_mutex_unlock(&s->lock);
+    return recall;
 }
 
 static bool is_done(struct service *s)
@@ -459,7 +486,7 @@ static void *service_run(void *arg)
     while (!is_done(s)) {
         struct line incoming;
         unsigned news;
-        wait_for_work(s, &incoming, &news);
+        bool recall = wait_for_work(s, &incoming, &news);
         sort_in(s, &incoming);
         if (s->looking || (news & STORE_NEWS_WORK))
             s->claims.dry = s->leases.dry = false;
@@ -468,6 +495,10 @@ static void *service_run(void *arg)
         if (s->draining) {
             answer_all(&s->claims.line, STEP_NOTHING);
             answer_all(&s->leases.line, STEP_NOTHING);
+        }
+        if (recall) {
+            answer_recalled(&s->claims.line);
+            answer_recalled(&s->leases.line);
         }
         if (!in_pause(s))
             apply_batch(s);
@@ -567,6 +598,14 @@ void service_unpark(struct service *service)
 {
     (void)pthread_mutex_lock(&service->lock);
     service->unparked = true;
+    wake_locked(service);
+    (void)pthread_mutex_unlock(&service->lock);
+}
+
+void service_recall(struct service *service)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    service->recall = true;
     wake_locked(service);
     (void)pthread_mutex_unlock(&service->lock);
 }

@@ -30,6 +30,9 @@ int service_start(struct store *store, struct service **ret_service, struct err 
 void service_submit(struct service *service, struct step *first, struct step *last);
 /* Answer every parked step with STEP_NOTHING, now and from now on: the drain has begun. */
 void service_unpark(struct service *service);
+/* Answer the parked steps whose `recalled` is true with STEP_NOTHING, without applying them. Later ones
+ * are answered so by themselves. */
+void service_recall(struct service *service);
 /* Whether the last batch became durable (and, if not, why): what /readyz tells. */
 bool service_healthy(struct service *service, struct err *ret_why);
 /* Submit one step and wait for its answer; for callers without a loop. */

@@ -125,9 +125,17 @@ int store_history(struct store *s, enum ring ring, struct sample *ret_samples, s
                            : unsupported(s, "history", err);
 }
 
-int store_beat(struct store *s, const struct store_process *process, struct err *err)
+int store_beat(struct store *s, const struct store_process *process, int *ret_wanted,
+               struct err *err)
 {
-    return s->ops->beat ? s->ops->beat(s, process, err) : unsupported(s, "list of processes", err);
+    return s->ops->beat ? s->ops->beat(s, process, ret_wanted, err)
+                        : unsupported(s, "list of processes", err);
+}
+
+int store_ask_active(struct store *s, uint64_t number, unsigned active, struct err *err)
+{
+    return s->ops->ask_active ? s->ops->ask_active(s, number, active, err)
+                              : unsupported(s, "list of processes", err);
 }
 
 int store_processes(struct store *s, struct store_process *ret_processes, size_t max, size_t *ret_n,

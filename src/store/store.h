@@ -11,6 +11,7 @@
  *  2. Every run of an accepted asset ends exactly once; the ending and its event are one transaction.
  *  3. A terminal event is due only when started's first attempt is over (or there is none to make).
  *  4. A number, and so an id, is never used again, even when its asset was pruned. */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -210,6 +211,8 @@ struct step {
     enum step_kind kind;
     enum step_result result; /* set by apply() */
     bool parkable; /* CLAIM, LEASE: rather wait in the service than come back with NOTHING */
+    const atomic_bool *recalled; /* NULL, or of a parkable one: once true it waits no longer; see
+                                  * service_recall() */
     union {
         struct step_put put;
         struct step_retry retry;
@@ -344,6 +347,23 @@ struct store_stats {
         rescued; /* claims whose worker died and that others got; may begin at 0 with a process */
 };
 
+enum {
+    STORE_BEAT_MS = 5 * 1000, /* how often a process tells of itself */
+    STORE_PROCESS_LATE_MS =
+        3 * STORE_BEAT_MS,                /* who is silent for so long should have told by now */
+    STORE_PROCESS_MS = 6 * STORE_BEAT_MS, /* who is silent for so long is not listed */
+    STORE_PROCESS_ASSETS = 8,
+    STORE_PROCESS_ORIGINS = 16,
+    STORE_ORIGIN_LEN = 280, /* of its name, with the NUL */
+};
+/* An origin that a process holds webhooks back from. */
+struct store_origin {
+    char name[STORE_ORIGIN_LEN];
+    char state[16];            /* of its breaker: "open", "half-open" */
+    unsigned trips;            /* how often it opened since it was closed last */
+    unsigned attempts, failed; /* in five minutes */
+    int64_t next_ms;           /* wall clock; when the next attempt may be made */
+};
 /* One of the processes that share a store, as it tells the others. */
 struct store_process {
     uint64_t number; /* the store's name for it; set by store_processes() */
@@ -351,12 +371,19 @@ struct store_process {
     char host[64];
     char version[16];
     int pid;
-    unsigned capacity, busy; /* files that it may check at once; that it checks now */
-    uint64_t done, faults;   /* since its start */
-    int64_t since_ms;        /* its start */
-    int64_t seen_ms;         /* its last sign of life; set by store_processes() */
+    unsigned capacity, active,
+        busy;   /* files that it may check at once; has threads claim for; checks */
+    int wanted; /* active threads that it was asked for; -1: nobody has. Set by store_processes() */
+    uint64_t done, faults; /* since its start */
+    int64_t failed;        /* of done; -1: it is of a version that does not tell */
+    uint64_t memory_bytes; /* 0: unknown */
+    int64_t since_ms;      /* its start */
+    int64_t seen_ms;       /* its last sign of life, by our clock; set by store_processes() */
+    char assets[STORE_PROCESS_ASSETS][ASSET_ID_LEN + 1]; /* some of those that it checks */
+    unsigned n_assets;
+    struct store_origin origins[STORE_PROCESS_ORIGINS]; /* the worst */
+    unsigned n_origins, all_origins;                    /* shown here; held back from */
 };
-enum { STORE_PROCESS_MS = 30 * 1000 /* who is silent for so long is not listed */ };
 
 /* What an operator should know of where the data lie, although they can be written. */
 struct store_warning {
@@ -411,8 +438,13 @@ struct store_ops {
      * time; never blocked by apply(). */
     unsigned (*wait)(struct store *s, int wake_fd, int timeout_ms);
     /* NULL where one process owns the store. beat: tell the others what this process is and does; gone
-     * after STORE_PROCESS_MS, or with close(). processes: those that have told, by number. Any thread. */
-    int (*beat)(struct store *s, const struct store_process *process, struct err *err);
+     * after STORE_PROCESS_MS, or with close(). *ret_wanted: active threads that somebody asked this
+     * process for, -1: nobody has. processes: those that have told, by number. ask_active: want so many
+     * active threads of the process with the number, which learns it with its next beat: 1; 0: there is
+     * no such process. Any thread. */
+    int (*beat)(struct store *s, const struct store_process *process, int *ret_wanted,
+                struct err *err);
+    int (*ask_active)(struct store *s, uint64_t number, unsigned active, struct err *err);
     int (*processes)(struct store *s, struct store_process *ret_processes, size_t max,
                      size_t *ret_n, struct err *err);
     void (*close)(struct store *s);
@@ -453,7 +485,9 @@ int store_history(struct store *s, enum ring ring, struct sample *ret_samples, s
                   size_t *ret_n, struct err *err);
 int store_health(struct store *s, struct store_warnings *ret_warnings, struct err *err);
 unsigned store_wait(struct store *s, int wake_fd, int timeout_ms);
-int store_beat(struct store *s, const struct store_process *process, struct err *err);
+int store_beat(struct store *s, const struct store_process *process, int *ret_wanted,
+               struct err *err);
+int store_ask_active(struct store *s, uint64_t number, unsigned active, struct err *err);
 int store_processes(struct store *s, struct store_process *ret_processes, size_t max, size_t *ret_n,
                     struct err *err);
 int store_backup(struct store *s, const char *path, struct err *err);

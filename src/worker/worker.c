@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -34,8 +35,13 @@ struct worker {
     pthread_t thread;
     struct mailbox box;
     struct step claim_step;
-    bool claiming;      /* claim_step is away */
-    struct claim *held; /* claimed, not begun; oldest first */
+    bool claiming;       /* claim_step is away */
+    atomic_bool resting; /* beyond the active ones: claims nothing */
+    struct mail wake;    /* posted when there may be something else to do than to wait */
+    atomic_bool woken;   /* wake is in the box */
+    pthread_mutex_t shown_lock;
+    char current[ASSET_ID_LEN + 1]; /* under it: what is being checked; "" */
+    struct claim *held;             /* claimed, not begun; oldest first */
     struct job jobs[JOBS];
     struct job *free_jobs;
     unsigned jobs_away;
@@ -45,7 +51,7 @@ struct workers {
     struct workers_config config;
     atomic_bool draining;
     _Atomic uint64_t valid, invalid, faults;
-    atomic_uint busy;
+    atomic_uint busy, active;
     struct workers_times times;
     unsigned started;
     struct worker worker[];
@@ -68,9 +74,9 @@ static void submit(struct worker *w, struct step *step)
 
 static void claim_more(struct worker *w)
 {
-    if (w->claiming || atomic_load(&w->all->draining))
+    if (w->claiming || atomic_load(&w->all->draining) || atomic_load(&w->resting))
         return;
-    w->claim_step = (struct step){ .kind = STEP_CLAIM, .parkable = true };
+    w->claim_step = (struct step){ .kind = STEP_CLAIM, .parkable = true, .recalled = &w->resting };
     w->claim_step.u.claim.max = CLAIM_MAX;
     w->claiming = true;
     submit(w, &w->claim_step);
@@ -98,7 +104,12 @@ static void take_mail(struct worker *w, struct mail *mail)
 {
     while (mail) {
         struct step *step = MAIL_ENTRY(mail, struct step, mail);
+        bool only_wakes = mail == &w->wake;
         mail = mail->next;
+        if (only_wakes) {
+            atomic_store(&w->woken, false);
+            continue;
+        }
         if (step != &w->claim_step) {
             take_back(w, (struct job *)step);
             continue;
@@ -186,6 +197,13 @@ static void finish(struct worker *w, struct job *job, const struct verdict *v)
     submit(w, &job->step);
 }
 
+static void show_current(struct worker *w, const char *id)
+{
+    (void)pthread_mutex_lock(&w->shown_lock);
+    (void)snprintf(w->current, sizeof(w->current), "%s", id);
+    (void)pthread_mutex_unlock(&w->shown_lock);
+}
+
 static void work_on(struct worker *w, struct claim *claim)
 {
     struct verdict v;
@@ -209,7 +227,9 @@ static void work_on(struct worker *w, struct claim *claim)
         histogram_add(&w->all->times.wait, &histogram_work,
                       (claim->started_ms - claim->accepted_ms) * 1000);
     (void)atomic_fetch_add(&w->all->busy, 1);
+    show_current(w, claim->id);
     int examined = examine(w, claim, &v, &err);
+    show_current(w, "");
     (void)atomic_fetch_sub(&w->all->busy, 1);
     if (examined == 0) {
         finish(w, job, &v);
@@ -245,8 +265,7 @@ static void *worker_run(void *arg)
         }
         if (!w->claiming && w->jobs_away == 0 && atomic_load(&w->all->draining))
             return NULL;
-        if (w->claiming || w->jobs_away)
-            take_mail(w, mailbox_wait(&w->box, -1));
+        take_mail(w, mailbox_wait(&w->box, -1));
     }
 }
 
@@ -260,8 +279,10 @@ static int start_one(struct workers *all, unsigned slot, struct err *err)
     }
     if (mailbox_init(&w->box, err) < 0)
         return -1;
+    (void)pthread_mutex_init(&w->shown_lock, NULL);
     int rc = pthread_create(&w->thread, NULL, worker_run, w);
     if (rc != 0) {
+        (void)pthread_mutex_destroy(&w->shown_lock);
         mailbox_release(&w->box);
         return err_errno(err, rc, "start worker %u", slot);
     }
@@ -276,6 +297,7 @@ int workers_start(const struct workers_config *config, struct workers **ret_work
     if (!all)
         return err_set(err, ERR_NOMEM, "out of memory");
     all->config = *config;
+    all->active = config->count;
     for (unsigned i = 0; i < config->count; i++) {
         if (start_one(all, i, err) < 0) {
             workers_drain(all);
@@ -294,7 +316,39 @@ void workers_stats(const struct workers *all, struct workers_stats *ret_stats)
     ret_stats->invalid = atomic_load(&all->invalid);
     ret_stats->faults = atomic_load(&all->faults);
     ret_stats->threads = all->config.count;
+    ret_stats->active = atomic_load(&all->active);
     ret_stats->busy = atomic_load(&all->busy);
+}
+
+size_t workers_current(struct workers *all, char ret_ids[][ASSET_ID_LEN + 1], size_t max)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < all->started && n < max; i++) {
+        struct worker *w = &all->worker[i];
+        (void)pthread_mutex_lock(&w->shown_lock);
+        (void)strcpy(ret_ids[n], w->current);
+        (void)pthread_mutex_unlock(&w->shown_lock);
+        n += ret_ids[n][0] != '\0';
+    }
+    return n;
+}
+
+static void wake(struct worker *w)
+{
+    if (!atomic_exchange(&w->woken, true))
+        mailbox_post(&w->box, &w->wake, &w->wake);
+}
+
+void workers_resize(struct workers *all, unsigned active)
+{
+    if (active > all->started)
+        active = all->started;
+    atomic_store(&all->active, active);
+    for (unsigned i = 0; i < all->started; i++) {
+        atomic_store(&all->worker[i].resting, i >= active);
+        wake(&all->worker[i]);
+    }
+    service_recall(all->config.service);
 }
 
 const struct workers_times *workers_times(const struct workers *all)
@@ -305,6 +359,8 @@ const struct workers_times *workers_times(const struct workers *all)
 void workers_drain(struct workers *all)
 {
     atomic_store(&all->draining, true);
+    for (unsigned i = 0; i < all->started; i++)
+        wake(&all->worker[i]); /* one that rests waits for nothing else */
 }
 
 void workers_stop(struct workers *all)
@@ -313,6 +369,7 @@ void workers_stop(struct workers *all)
         return;
     for (unsigned i = 0; i < all->started; i++) {
         (void)pthread_join(all->worker[i].thread, NULL);
+        (void)pthread_mutex_destroy(&all->worker[i].shown_lock);
         mailbox_release(&all->worker[i].box);
     }
     free(all);

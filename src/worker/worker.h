@@ -27,7 +27,7 @@ struct workers_config {
 
 struct workers_stats { /* since the start */
     uint64_t valid, invalid, faults;
-    unsigned threads, busy; /* now */
+    unsigned threads, active, busy; /* now; active: those that claim */
 };
 
 /* How long things took. Any thread may read. */
@@ -39,6 +39,11 @@ struct workers_times {
 int workers_start(const struct workers_config *config, struct workers **ret_workers,
                   struct err *err);
 void workers_stats(const struct workers *workers, struct workers_stats *ret_stats);
+/* Up to max ids of assets that are being checked, of the first threads that have one; how many. Any thread. */
+size_t workers_current(struct workers *workers, char ret_ids[][ASSET_ID_LEN + 1], size_t max);
+/* From now on only the first `active` threads claim (no more than there are); the others finish what they
+ * have. 0: nothing is claimed until it is called again. Any thread. */
+void workers_resize(struct workers *workers, unsigned active);
 const struct workers_times *workers_times(const struct workers *workers);
 /* Claim nothing more, and give back what is held but not begun. Follow it by service_unpark(), so that
  * claims that wait are answered, and by workers_stop(). */

@@ -7,7 +7,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import assay as program      # noqa: E402
-from harness import deadline, pictures    # noqa: E402
+from harness import deadline, disk, pictures    # noqa: E402
 from harness.assay import Assay           # noqa: E402
 from harness.sink import Sink             # noqa: E402
 from harness.redis import Fleet           # noqa: E402
@@ -115,6 +115,13 @@ def assay(session_servers):
     yield server
     assert server.is_running(), f"the server died: exit {server.process.returncode}"
     assert not server.sanitizer_report(), server.sanitizer_report()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """See harness/disk.py."""
+    with disk.small(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

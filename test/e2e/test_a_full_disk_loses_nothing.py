@@ -1,30 +1,9 @@
 """A store on a disk that fills up: refused with 503 until there is room again, and nothing accepted is lost."""
-import os
-import subprocess
-
 import pytest
 
+from harness import disk
 from harness.client import problem
 from harness.deadline import eventually
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)],
-                           capture_output=True, check=False)
-    if mount.returncode != 0:
-        pytest.skip("a small tmpfs cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=False)
-
-
-def fill(disk, leave):
-    """Fill the disk with a file, down to so many bytes."""
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    with open(disk / "ballast", "wb") as ballast:
-        ballast.write(bytes(max(0, free - leave)))
 
 
 def post(assay, sink, length=3000):
@@ -36,7 +15,7 @@ def post(assay, sink, length=3000):
 def test_posts_get_503_until_there_is_room_again(servers, small_disk, sink, workers):
     assay = servers.start("--workers", workers, store=f"sqlite:{small_disk}/store/assay.db")
     ids = [assay.submit("text.jpg", **sink.all())]
-    fill(small_disk, leave=200_000)
+    disk.fill(small_disk, leave=200_000)
 
     refused = None
     for _ in range(2000):

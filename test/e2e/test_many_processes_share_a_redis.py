@@ -4,8 +4,10 @@ import http.client
 import os
 import re
 import signal
+import socket
 import threading
 import time
+import urllib.parse
 
 import pytest
 
@@ -93,6 +95,100 @@ def test_a_worker_that_fell_silent_does_not_end_an_asset_twice(fleet, sink):
     check_all(api, sink, ids)
     for asset_id in ids:
         assert api.asset(asset_id)["run"] == 1
+
+
+# --- the monitor of many processes
+
+def workers_of(monitor):
+    return monitor.get("/api/workers").json
+
+
+def name_of(worker):
+    return f"{socket.gethostname()}:{worker.process.pid}"
+
+
+def steer(monitor, worker, action, **fields):
+    """Do it as a person does: by the link beside the process, and the page that asks."""
+    page = monitor.get("/workers").body.decode()
+    [row] = [row for row in page.split("<tr>") if name_of(worker) in row]
+    path = re.search(rf'href="(/workers/\d+/{action})"', row)[1]
+    token = re.search(r'name="token" value="([0-9a-f]{64})"', monitor.get(path).body.decode())[1]
+    answer = monitor.post(urllib.parse.urlencode({"token": token, **fields}), path=path,
+                          content_type="application/x-www-form-urlencoded")
+    assert answer.status == 303, answer
+
+
+def test_the_monitor_tells_of_every_worker(fleet, sink):
+    api, monitor = fleet.part("api"), fleet.part("monitor")
+    workers = [fleet.worker(), fleet.worker()]
+    check_all(api, sink, submit_many(api, sink, 40))
+
+    def told():
+        all_of_them = workers_of(monitor)
+        return sum(w["processed"] for w in all_of_them.values()) == 40 and all_of_them
+    all_of_them = eventually(told, 10, "both have told what they did")
+    assert set(all_of_them) == {name_of(worker) for worker in workers}
+    for worker in all_of_them.values():
+        assert worker["status"] is True and worker["state"] == "online" and worker["version"]
+        assert worker["concurrency"] == worker["active"] == worker["wanted"] == 2 and worker["busy"] == 0
+        assert worker["memoryBytes"] > 1 << 20 and worker["assets"] == []
+        assert 0 <= time.time() - worker["lastSeen"] < patient(10) and worker["since"] < worker["lastSeen"]
+    assert sum(w["failed"] for w in all_of_them.values()) == 20
+    page = monitor.get("/workers").body.decode()
+    assert all(name in page for name in all_of_them)
+    # one that fell silent, of an older version; and one that is silent for so long that it is gone
+    for number, age in ((98, 31), (99, 20)):
+        words = f"{int(1000 * (time.time() - age))} 30000 worker old 0.9 {number} 4 1 7 0 1"
+        fleet.redis.ask("HSET", "{assay:0}:procs", number, words)
+    late = workers_of(monitor)["old:99"]
+    assert late["status"] is False and late["state"] == "late" and late["processed"] == 7
+    assert late["failed"] is None and "old:98" not in workers_of(monitor)
+    assert 'class="state late"' in monitor.get("/workers").body.decode()
+    # one that ends is gone at once, one that is killed when the other has taken over what it had
+    workers[0].stop()
+    assert name_of(workers[0]) not in workers_of(monitor)
+    fleet.worker()
+    workers[1].kill()
+    eventually(lambda: name_of(workers[1]) not in workers_of(monitor), LEASE_S + 30, "it is gone")
+
+
+def test_a_worker_is_drained_and_resumed_from_the_monitor(fleet, sink):
+    api, monitor = fleet.part("api"), fleet.part("monitor")
+    rests, works = fleet.worker(), fleet.worker()
+    eventually(lambda: len(workers_of(monitor)) == 2, 10, "both are known")
+    steer(monitor, rests, "drain")
+    assert workers_of(monitor)[name_of(rests)]["wanted"] == 0    # at once, and done with its next heartbeat
+    eventually(lambda: workers_of(monitor)[name_of(rests)]["state"] == "drained", 15, "it is drained")
+    before = rests.log().count("event=asset_ended")
+    check_all(api, sink, submit_many(api, sink, 20))
+    works.stop()
+    waits = api.submit("good.jpg", **sink.all())
+    assert rests.log().count("event=asset_ended") == before
+    assert api.asset(waits)["state"] == "queued"
+    assert "event=workers_resized from=2 to=0" in rests.log()
+    steer(monitor, rests, "resize", active=1)
+    eventually(lambda: workers_of(monitor)[name_of(rests)]["active"] == 1, 15, "it works with one thread")
+    check_all(api, sink, {waits: "success"})
+    steer(monitor, rests, "drain")
+    eventually(lambda: workers_of(monitor)[name_of(rests)]["state"] == "drained", 15, "it is drained again")
+    rests.stop()    # a drain from the monitor does not outlive the process
+    rests.start()
+    check_all(api, sink, {api.submit("good.jpg", **sink.all()): "success"})
+    assert "event=monitor_action action=resize target=" + name_of(rests).rpartition(":")[0] in monitor.log()
+
+
+def test_origins_that_any_worker_holds_back_from_are_told(fleet, sink):
+    api, monitor = fleet.part("api"), fleet.part("monitor")
+    worker = fleet.worker("--webhook-schedule", "1h")
+    url = sink.url(*[500] * 50)
+    for _ in range(12):
+        api.submit("text.jpg", onFailure=url)
+    [origin] = eventually(lambda: monitor.get("/api/webhooks").json["origins"], 15, "the breaker is told")
+    assert origin["breaker"] == "open" and origin["process"] == name_of(worker) and origin["failed"] >= 10
+    assert url.startswith(origin["origin"])
+    page = monitor.get("/webhooks").body.decode()
+    [row] = [row for row in page.split("<tr>") if origin["origin"] in row and "state open" in row]
+    assert name_of(worker) in row
 
 
 class Client(threading.Thread):

@@ -3,13 +3,13 @@ import http.client
 import os
 import re
 import shutil
-import subprocess
 import time
 import urllib.parse
 
 import pytest
 
-from harness import pictures, redis
+from harness import disk, pictures, redis
+from harness.assay import run
 from harness.client import request
 from harness.deadline import eventually, patient
 from harness.sink import Answer
@@ -29,11 +29,11 @@ def token_of(page):
     return re.search(r'name="token" value="([0-9a-f]{64})"', page.body.decode()).group(1)
 
 
-def confirm(assay, path, headers=None):
+def confirm(assay, path, headers=None, **fields):
     """Ask for the page that asks, and say yes."""
     page = ask(assay, path)
     assert page.status == 200, page
-    body = urllib.parse.urlencode({"token": token_of(page)})
+    body = urllib.parse.urlencode({"token": token_of(page), **fields})
     return ask(assay, path, "POST", body, {**FORM, **(headers or {})})
 
 
@@ -229,16 +229,109 @@ def test_a_page_of_another_site_that_was_rebound_gets_nothing(assay):
     assert ask(assay, "/", headers={"Host": "evil.example"}).status == 421
 
 
+# --- workers
+
+def the_worker(assay):
+    [(name, worker)] = ask(assay, "/api/workers").json.items()
+    assert name == f"{worker['host']}:{worker['pid']}"
+    return worker
+
+
+def test_a_worker_is_drained_and_resumed(servers):
+    assay = servers.start("--workers", "2")
+    assert the_worker(assay)["state"] == "online"
+    answer = confirm(assay, "/workers/0/drain")
+    assert answer.status == 303 and answer.headers["location"] == "/workers"
+    worker = the_worker(assay)
+    assert worker["state"] == "drained" and worker["active"] == 0 and worker["concurrency"] == 2
+    page = ask(assay, "/workers").body.decode()
+    assert "drained" in page and "/workers/0/resume" in page and "/workers/0/drain" not in page
+    assert 'assay_workers{state="resting"} 2' in assay.get("/metrics").body.decode()
+    asset_id = assay.submit("small.jpg")
+    assert assay.asset(asset_id)["state"] == "queued"
+    assert confirm(assay, "/workers/0/resume").status == 303
+    assert assay.ended(asset_id)["state"] == "success"
+    assert the_worker(assay)["active"] == 2
+    for action in ("drain", "resume"):
+        assert f"event=monitor_action action={action} target=" in assay.log()
+
+
+def test_a_worker_is_resized(servers):
+    assay = servers.start("--workers", "3")
+    assert confirm(assay, "/workers/0/resize", active=1).status == 303
+    assert the_worker(assay)["active"] == 1
+    assert 'assay_workers{state="idle"} 1' in assay.get("/metrics").body.decode()
+    for active in ("", "-1", "4", "x", "1x", "99999999999"):
+        assert confirm(assay, "/workers/0/resize", active=active).status == 400, active
+    assert the_worker(assay)["active"] == 1
+    assay.ended(assay.submit("small.jpg"))
+
+
+@pytest.mark.parametrize("path", ["/workers/0/drain", "/workers/0/resume", "/workers/0/resize"])
+def test_what_a_worker_does_is_not_changed_by_a_forged_form(assay, path):
+    token = token_of(ask(assay, path))
+    for headers, body in ((FORM, "active=0"), (FORM, "token=" + "0" * 64 + "&active=0"),
+                          ({**FORM, "Sec-Fetch-Site": "cross-site"}, f"token={token}&active=0")):
+        assert ask(assay, path, "POST", body, headers).status == 403
+    assert the_worker(assay)["active"] == 2
+
+
+def test_a_worker_that_is_not_there_says_so(assay):
+    for path in ("/workers/7/drain", "/workers/x/resume", "/workers/00/resize"):
+        assert ask(assay, path).status == 404
+
+
+def test_pools_grow_and_shrink_as_with_flower(servers):
+    assay = servers.start("--workers", "4")
+    name = next(iter(ask(assay, "/api/workers").json))
+    quoted = urllib.parse.quote(name, safe="")
+
+    def post(path, headers=None):
+        return ask(assay, "/api/worker/pool/" + path, "POST", None, headers)
+
+    for path, active in ((f"shrink/{name}", 3), (f"shrink/{quoted}?n=2", 1), (f"grow/{name}?n=1", 2),
+                         (f"shrink/{name}?n=9", 0), (f"grow/{name}?n=1024", 4)):
+        answer = post(path)
+        assert answer.status == 200 and answer.json["wanted"] == active, answer
+        assert the_worker(assay)["active"] == active
+    assert post("grow/nobody:1").status == post("grow/%00").status == 404
+    assert post(f"grow/{name}?n=x").status == post(f"grow/{name}?n=-1").status == 400
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}):
+        assert post(f"shrink/{name}", headers).status == 403
+    answer = ask(assay, f"/api/worker/pool/grow/{name}")
+    assert answer.status == 405 and answer.headers["allow"] == "POST"
+    assert the_worker(assay)["active"] == 4
+    assert f"event=monitor_action action=shrink target={name}" in assay.log()
+
+
+def test_an_origin_that_is_held_back_from_is_told(servers, sink):
+    assay = servers.start("--webhook-schedule", "1h")
+    url = sink.url(*[500] * 20)
+    for _ in range(10):
+        assay.submit("text.jpg", onFailure=url)
+    [origin] = eventually(lambda: ask(assay, "/api/webhooks").json["origins"], 10, "the breaker opens")
+    assert url.startswith(origin["origin"]) and origin["breaker"] == "open"
+    assert origin["attempts"] >= 10 and origin["failed"] >= 10 and origin["trips"] == 1
+    assert origin["nextAttemptMs"] / 1000 > time.time() and origin["process"] in ask(assay, "/api/workers").json
+    page = ask(assay, "/webhooks").body.decode()
+    assert re.search(rf'{re.escape(origin["origin"])}.*class="state open"', page)
+    assert "every breaker is closed" not in page
+
+
 def test_read_only_has_no_actions(servers):
     assay = servers.start("--monitor-read-only")
     asset_id = assay.submit("text.jpg")
     assay.ended(asset_id)
-    for path in ("/assets?state=failed", f"/assets/{asset_id}", "/webhooks?state=dead"):
+    for path in ("/assets?state=failed", f"/assets/{asset_id}", "/webhooks?state=dead", "/workers"):
         page = ask(assay, path).body.decode()
-        assert "read only" in page and "/retry" not in page and "resend" not in page
-    for path in (f"/assets/{asset_id}/retry", "/retry", "/resend-dead"):
+        assert "read only" in page and "/retry" not in page and "resend" not in page and "/workers/" not in page
+    for path in (f"/assets/{asset_id}/retry", "/retry", "/resend-dead", "/workers/0/drain", "/workers/0/resume",
+                 "/workers/0/resize"):
         assert ask(assay, path).status == 403
         assert ask(assay, path, "POST", "token=" + "0" * 64, FORM).status == 403
+    name = next(iter(ask(assay, "/api/workers").json))
+    assert ask(assay, f"/api/worker/pool/shrink/{name}", "POST").status == 403
+    assert ask(assay, "/api/workers").json[name]["active"] > 0
 
 
 def test_a_prefix_stands_before_every_path(servers):
@@ -246,7 +339,7 @@ def test_a_prefix_stands_before_every_path(servers):
     asset_id = assay.submit("text.jpg")
     assay.ended(asset_id)
     assert ask(assay, "/").status == 404 and ask(assay, "/assayer").status == 404
-    assert ask(assay, "/healthcheck").status == 200
+    assert ask(assay, "/healthcheck").status == ask(assay, "/healthz").status == 200
     page = ask(assay, "/assay/")
     assert page.status == 200
     links = re.findall(r'(?:href|src|action)="([^"#]+)"', page.body.decode())
@@ -258,7 +351,7 @@ def test_a_prefix_stands_before_every_path(servers):
 
 def test_a_key_is_asked_for(servers):
     assay = servers.start(env={"ASSAY_API_KEY": "a-long-secret-key-1"})
-    for path in ("/", "/live", "/api/tasks", "/metrics", "/style.css"):
+    for path in ("/", "/live", "/api/tasks", "/metrics", "/style.css", "/workers/0/drain"):
         answer = ask(assay, path)
         assert answer.status == 401 and "www-authenticate" in answer.headers, path
     assert ask(assay, "/healthcheck").status == 200
@@ -367,28 +460,16 @@ def test_a_stream_of_nothing_new_says_little(assay):
     stream.close()
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)],
-                           capture_output=True, check=False)
-    if mount.returncode != 0:
-        pytest.skip("a small tmpfs cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=False)
-
-
 def test_a_store_that_cannot_be_written_is_told(servers, small_disk):
     assay = servers.start("--workers", "0", store=f"sqlite:{small_disk}/store/assay.db")
-    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    (small_disk / "ballast").write_bytes(bytes(free - 200_000))
+    disk.fill(small_disk, leave=200_000)
     body = {"assetPath": {"location": "local", "path": "small.jpg" + "/." * 1500}}
     eventually(lambda: assay.post(body).status == 503, 20, "the disk is full")
     for path in ("/", "/queue"):
         page = ask(assay, path).body.decode()
         assert "The store cannot be written just now" in page
     assert ask(assay, "/api/overview").json["store"]["healthy"] is False
+    assert ask(assay, "/healthcheck").status == 503 and ask(assay, "/healthz").status == 200
 
 
 @pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
@@ -414,10 +495,17 @@ def test_a_monitor_over_redis_shows_all_and_says_when_it_is_away(servers, tmp_pa
         for path in ("/", "/assets", "/queue", "/webhooks", "/workers", f"/assets/{asset_id}"):
             answer = ask(monitor, path)
             assert answer.status == 503 and "The store is away" in answer.body.decode(), path
-        for path in ("/api/overview", "/api/tasks", "/api/history", f"/api/task/info/{asset_id}"):
+        for path in ("/api/overview", "/api/tasks", "/api/history", "/api/workers", "/api/webhooks",
+                     f"/api/task/info/{asset_id}"):
             answer = ask(monitor, path)
             assert answer.status == 503 and answer.headers["content-type"] == "application/problem+json"
-        assert ask(monitor, "/healthcheck").status == 200
         assert next(events(live(monitor)))[0] == "away"
+        away = ask(monitor, "/healthcheck")
+        assert away.status == 503 and away.body == b"The store is away.\n"
+        assert ask(monitor, "/healthz").status == 200    # it lives all the same
+        health = ("health", "--listen", f"127.0.0.1:{monitor.port}", "--health-path", "/healthcheck")
+        assert run(*health).returncode == 1
+        store.start()
+        eventually(lambda: run(*health).returncode == 0, 10, "it is healthy again")
     finally:
         store.kill()

@@ -254,45 +254,6 @@ static void an_ending_sent_twice_for_want_of_an_answer_is_done(void **state)
     close_both(&s);
 }
 
-static void processes_tell_of_themselves_until_they_end(void **state)
-{
-    (void)state;
-    struct shared s;
-    open_both(&s);
-    struct store_process tells[2] = {
-        { .role = "worker",
-          .host = "one",
-          .version = "1.2",
-          .pid = 3,
-          .capacity = 4,
-          .busy = 2,
-          .done = 5,
-          .faults = 6,
-          .since_ms = 7 },
-        { .role = "worker", .host = "two", .version = "1.2", .pid = 4 },
-    };
-    struct store_process seen[4];
-    size_t n;
-    assert_int_equal(store_beat(s.a.store, &tells[0], NULL), 0);
-    assert_int_equal(store_beat(s.b.store, &tells[1], NULL), 0);
-    tells[0].busy = 1;
-    assert_int_equal(store_beat(s.a.store, &tells[0], NULL), 0);
-    assert_int_equal(store_processes(s.b.store, seen, ARRAY_LEN(seen), &n, NULL), 0);
-    assert_int_equal(n, 2);
-    assert_true(seen[0].number < seen[1].number && seen[0].seen_ms > 0);
-    assert_string_equal(seen[0].host, "one");
-    assert_int_equal(seen[0].busy, 1);
-    assert_int_equal(seen[0].capacity, 4);
-    assert_int_equal(seen[0].done, 5);
-    assert_int_equal(seen[0].faults, 6);
-    assert_int_equal(seen[0].since_ms, 7);
-    assert_int_equal(seen[1].pid, 4);
-    store_close(TAKE(s.a.store));
-    assert_int_equal(store_processes(s.b.store, seen, ARRAY_LEN(seen), &n, NULL), 0);
-    assert_int_equal(n, 1);
-    close_both(&s);
-}
-
 /* ---- URLs ---- */
 
 static void urls_say_where_a_redis_is(void **state)
@@ -392,7 +353,6 @@ int main(void)
         cmocka_unit_test(the_longest_lease_of_all_processes_holds),
         cmocka_unit_test(others_hear_of_work_and_of_changes),
         cmocka_unit_test(without_memory_puts_are_refused_and_endings_are_not),
-        cmocka_unit_test(processes_tell_of_themselves_until_they_end),
         cmocka_unit_test(lost_data_are_never_built_upon),
         cmocka_unit_test(wrong_data_in_a_key_are_told_and_stop_nothing_else),
         cmocka_unit_test(an_ending_sent_twice_for_want_of_an_answer_is_done),

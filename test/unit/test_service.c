@@ -388,6 +388,31 @@ static void unparking_answers_also_while_the_store_fails(void **state)
     assert_int_equal(call(b, &late), STEP_NOTHING);
 }
 
+static void what_is_recalled_waits_no_longer_and_takes_nothing(void **state)
+{
+    struct bench *b = *state;
+    atomic_bool recalled = false;
+    struct step stays = a_claim(), goes = a_claim(), late = a_claim(), put = a_put();
+    goes.recalled = late.recalled = &recalled;
+    submit(b, &goes);
+    submit(b, &stays);
+    await_attempts(b, 1);
+    recalled = true;
+    service_recall(b->service);
+    assert_ptr_equal(await(b), &goes);
+    assert_int_equal(goes.result, STEP_NOTHING);
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_ptr_equal(await(b), &stays);
+    assert_int_equal(stays.result, STEP_DONE);
+    claims_free(stays.u.claim.ret_claims);
+    put = a_put();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_int_equal(call(b, &late), STEP_NOTHING);
+    recalled = false;
+    assert_int_equal(call(b, &late), STEP_DONE);
+    claims_free(late.u.claim.ret_claims);
+}
+
 static void stopping_answers_everything(void **state)
 {
     struct bench *b = *state;
@@ -644,6 +669,7 @@ int main(void)
         FACT(a_step_that_never_succeeds_does_not_stop_the_others),
         FACT(unparking_answers_all_that_wait_and_later_ones),
         FACT(unparking_answers_also_while_the_store_fails),
+        FACT(what_is_recalled_waits_no_longer_and_takes_nothing),
         FACT(stopping_answers_everything),
         FACT(stopping_gives_up_on_a_store_that_fails),
         FACT(a_watch_is_posted_when_an_asset_changes_its_state),
