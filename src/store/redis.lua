@@ -97,10 +97,14 @@ local function count(c, name, n)
   c.counts[name] = (c.counts[name] or 0) + n
 end
 
+local NEW = { to = '0' } -- how all move that were not there before
+
 local function move(c, num, from, to)
   local m = c.moved[num]
-  if m then
-    m.to = to
+  if not from then
+    c.moved[num] = NEW
+  elseif m then
+    c.moved[num] = { from = m.from, to = to }
   else
     c.moved[num] = { from = from, to = to }
   end
@@ -190,6 +194,10 @@ local function flush(c)
   flush_events(c)
   flush_acks(c)
   flush_moves(c)
+  if c.puts > 0 then
+    count(c, 'accepted', c.puts)
+    c.puts, c.work = 0, true
+  end
   if #c.feed > 0 then
     local last = call('HINCRBY', key(c, 'count'), 'feed', #c.feed)
     call('XADD', key(c, 'feed'), fmt('%.0f-0', last), 't', c.now, 'f', table.concat(c.feed, ';'))
@@ -247,10 +255,10 @@ end
 
 local steps = {}
 
--- urls, put record, idempotency key ("": none), digest
+-- urls, put record; of an I also idempotency key and digest
 function steps.P(c, urls, record, idempotency, digest)
   local idem_key
-  if idempotency ~= '' then
+  if idempotency then
     idem_key = key(c, 'idem:' .. idempotency)
     local first = call('GET', idem_key)
     if first then
@@ -264,20 +272,19 @@ function steps.P(c, urls, record, idempotency, digest)
     return FULL
   end
   local num = fmt('%.0f', c.accepted + 1)
-  call('XADD', key(c, 'queue'), '*', 'a', num .. ' 1 ' .. c.now)
-  call('HSET', key(c, 'a:' .. num), 's', '0 1 0 ' .. urls .. ' ' .. c.now .. ' 0 0 ' .. c.now .. ' 0 0 -',
-       'p', record)
+  call('XADD', c.queue, '*', 'a', num .. ' 1 ' .. c.now)
+  call('HSET', c.assets .. num, 's', '0 1 0 ' .. urls .. c.new, 'p', record)
   if idem_key then
     call('SET', idem_key, c.now .. ' ' .. num .. ' ' .. digest)
     call('ZADD', key(c, 'idems'), c.now, idempotency .. ' ' .. num)
   end
   c.accepted = c.accepted + 1
-  count(c, 'accepted', 1)
+  c.puts = c.puts + 1
   move(c, num, nil, '0')
   add_feed(c, num, '1', '0')
-  c.work = true
   return DONE .. num
 end
+steps.I = steps.P
 
 -- number, urls
 function steps.T(c, num, urls)

@@ -1,7 +1,7 @@
 -- The third part of the Redis engine's library: a batch, entering and leaving a store, leases, readers.
 -- Readers run as no-writes functions, so that they see one moment.
 
-local ARGS = { P = 4, T = 2, C = 2, F = 6, R = 4, L = 2, D = 11, N = 5, X = 2, M = 3 }
+local ARGS = { P = 2, I = 4, T = 2, C = 2, F = 6, R = 4, L = 2, D = 11, N = 5, X = 2, M = 3 }
 
 local function words_of(err)
   return type(err) == 'table' and err.err or tostring(err)
@@ -13,7 +13,10 @@ end
 local function apply(keys, args)
   local c = { prefix = keys[1] .. ':', me = args[1], now = args[2], max_queued = tonumber(args[3]),
               counts = {}, moved = {}, due = {}, settled = {}, feed = {}, acks = { q = {}, a = {} },
-              reported = {}, fresh = {} }
+              reported = {}, fresh = {}, puts = 0 }
+  -- what each put would put together
+  c.queue, c.assets = key(c, 'queue'), key(c, 'a:')
+  c.new = ' ' .. c.now .. ' 0 0 ' .. c.now .. ' 0 0 -'
   c.accepted = tonumber(call('HGET', key(c, 'count'), 'accepted') or 0)
   c.queued = call('ZCARD', key(c, 'in:0'))
   c.delayed = call('ZCARD', key(c, 'delayed'))

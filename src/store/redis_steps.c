@@ -88,16 +88,13 @@ static void encode_put(struct redis_request *r, const struct step_put *put)
     buf_init(&record, RECORD_MAX);
     redis_put_write(put->path, urls, &record);
     redis_urls_write(states, text);
-    redis_adds(r, "P");
+    redis_adds(r, put->idempotency_key ? "I" : "P");
     redis_adds(r, text);
     redis_add(r, record.data, record.len);
     r->body.failed |= buf_failed(&record);
     if (put->idempotency_key) {
         add_hex(r, put->idempotency_key);
         add_hex(r, put->body_digest);
-    } else {
-        redis_adds(r, "");
-        redis_adds(r, "");
     }
 }
 
