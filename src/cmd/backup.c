@@ -1,4 +1,5 @@
-/* assay backup FILE: copies a SQLite store while it is in use. The copy is a store like any other. */
+/* assay backup FILE: copies a SQLite store while it is in use. The copy is a store like any other. Of a Redis,
+ * which makes its own copies, it says how, and ends as for what cannot be done: 2. */
 #include <stdio.h>
 
 #include "base/cleanup.h"

@@ -25,9 +25,9 @@ static const struct {
     { "check-config", COMMAND_SERVER, cmd_check_config,
       "reads all settings as server would, prints them without secrets, and opens nothing" },
     { "backup", COMMAND_BACKUP, cmd_backup,
-      "copies a SQLite store to a new file while it is in use" },
+      "copies a SQLite store to a new file while it is in use; tells how a Redis is copied" },
     { "verify-store", COMMAND_VERIFY, cmd_verify_store,
-      "counts a SQLite store anew and proves that all of it adds up" },
+      "counts a store anew and proves that all of it adds up, also while it is in use" },
     { "webhook", COMMAND_HOOK, cmd_webhook,
       "test URL: walks the path of a delivery; listen: a receiver that shows what comes; "
       "resend ID: sends an event again" },

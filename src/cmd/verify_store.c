@@ -1,5 +1,5 @@
-/* assay verify-store: has a SQLite store prove that all of it adds up, also while it is in use. One line for
- * each fact. Exit 0: it is sound; 1: it is not, or could not be read. */
+/* assay verify-store: has a store prove that all of it adds up, also while it is in use. One line for each
+ * fact. Exit 0: it is sound; 1: it is not, or could not be read. */
 #include <stdio.h>
 
 #include "base/cleanup.h"

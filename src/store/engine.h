@@ -9,4 +9,5 @@ int sqlite_store_open(const char *where, const struct store_config *config,
 int sqlite_store_visit(const char *where, struct store **ret_store, struct err *err);
 int redis_store_open(const char *where, const struct store_config *config, struct store **ret_store,
                      struct err *err);
+int redis_store_visit(const char *where, struct store **ret_store, struct err *err);
 #endif

@@ -84,7 +84,7 @@ int redis_call(struct redis_store *s, redisContext *c, const struct redis_reques
 
 /* ---- connecting ---- */
 
-static int check_server(struct redis_store *s, redisContext *c, struct err *err)
+static int check_server(redisContext *c, struct err *err)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
     CLEANUP(redis_request_release) struct redis_request r = { 0 };
@@ -99,7 +99,6 @@ static int check_server(struct redis_store *s, redisContext *c, struct err *err)
     if (atoi(version) < 7)
         return err_set(err, ERR_UNSUPPORTED, "Redis %.*s is too old: 7.0 is the least",
                        (int)strcspn(version, "\r\n"), version);
-    (void)s;
     return 0;
 }
 
@@ -132,6 +131,22 @@ static bool read_hex(const char *text, size_t len, uint8_t out[PERMUTE_KEY_LEN])
     return true;
 }
 
+/* From version and key, the first two elements of reply. */
+static int know_store(struct redis_store *s, const redisReply *reply, struct err *err)
+{
+    uint8_t key[PERMUTE_KEY_LEN];
+    if (!redis_is_array(reply, 2) || !redis_is_text(reply->element[1]))
+        return err_set(err, ERR_INVALID, "what Redis keeps for the store makes no sense");
+    if (redis_number(reply->element[0]) != REDIS_VERSION)
+        return err_set(err, ERR_INVALID, "its data have version %lld, this program knows %d",
+                       (long long)redis_number(reply->element[0]), REDIS_VERSION);
+    if (!read_hex(reply->element[1]->str, (size_t)reply->element[1]->len, key))
+        return err_set(err, ERR_INVALID, "the key of the ids is missing");
+    permute_init(&s->ids, key);
+    (void)snprintf(s->key_text, sizeof(s->key_text), "%s", reply->element[1]->str);
+    return 0;
+}
+
 /* The first connection: learn what the store is, or make it. */
 static int enter_store(struct redis_store *s, redisContext *c, struct err *err)
 {
@@ -149,15 +164,10 @@ static int enter_store(struct redis_store *s, redisContext *c, struct err *err)
     redis_adds(&r, text);
     if (redis_call(s, c, &r, &reply, err) < 0)
         return -1;
-    if (!redis_is_array(reply, 3) || !redis_is_text(reply->element[1]))
+    if (!redis_is_array(reply, 3))
         return err_set(err, ERR_INVALID, "what Redis keeps for the store makes no sense");
-    if (redis_number(reply->element[0]) != REDIS_VERSION)
-        return err_set(err, ERR_INVALID, "its data have version %lld, this program knows %d",
-                       (long long)redis_number(reply->element[0]), REDIS_VERSION);
-    if (!read_hex(reply->element[1]->str, (size_t)reply->element[1]->len, key))
-        return err_set(err, ERR_INVALID, "the key of the ids is missing");
-    permute_init(&s->ids, key);
-    (void)snprintf(s->key_text, sizeof(s->key_text), "%s", reply->element[1]->str);
+    if (know_store(s, reply, err) < 0)
+        return -1;
     (void)snprintf(s->process, sizeof(s->process), "%lld",
                    (long long)redis_number(reply->element[2]));
     return 0;
@@ -363,6 +373,8 @@ static const struct store_ops redis_ops = {
     .feed = redis_feed,
     .history = redis_history,
     .health = redis_health,
+    .backup = redis_backup,
+    .verify = redis_verify,
     .wait = redis_wait,
     .beat = redis_beat,
     .processes = redis_processes,
@@ -372,7 +384,7 @@ static const struct store_ops redis_ops = {
 
 static int enter(struct redis_store *s, struct err *err)
 {
-    if (redis_connect(&s->url, &s->writer, err) < 0 || check_server(s, s->writer, err) < 0 ||
+    if (redis_connect(&s->url, &s->writer, err) < 0 || check_server(s->writer, err) < 0 ||
         enter_store(s, s->writer, err) < 0)
         return -1;
     redis_look(s, s->writer);
@@ -381,19 +393,27 @@ static int enter(struct redis_store *s, struct err *err)
     return redis_renewer_start(s, err);
 }
 
-int redis_store_open(const char *where, const struct store_config *config, struct store **ret_store,
-                     struct err *err)
+static struct redis_store *make(const struct store_ops *ops)
 {
     struct redis_store *s = calloc(1, sizeof(*s));
     if (!s)
-        return out_of_memory(err);
-    s->base.ops = &redis_ops;
+        return NULL;
+    s->base.ops = ops;
     s->stop_fd = -1;
-    s->max_queued = config->max_queued;
-    s->lease_ms = config->lease_ms ? config->lease_ms : DEFAULT_LEASE_MS;
     (void)pthread_mutex_init(&s->lock, NULL);
     redis_request_init(&s->request);
     name_library(s);
+    return s;
+}
+
+int redis_store_open(const char *where, const struct store_config *config, struct store **ret_store,
+                     struct err *err)
+{
+    struct redis_store *s = make(&redis_ops);
+    if (!s)
+        return out_of_memory(err);
+    s->max_queued = config->max_queued;
+    s->lease_ms = config->lease_ms ? config->lease_ms : DEFAULT_LEASE_MS;
     CLEANUP(store_closep) struct store *store = &s->base;
     s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->stop_fd < 0)
@@ -401,6 +421,40 @@ int redis_store_open(const char *where, const struct store_config *config, struc
     if (redis_url_parse(where, &s->url, err) < 0)
         return -1;
     if (enter(s, err) < 0)
+        return -1;
+    *ret_store = TAKE(store);
+    return 0;
+}
+
+/* ---- a visitor ---- */
+
+static int look_in(struct redis_store *s, struct err *err)
+{
+    CLEANUP(redis_reply_freep) redisReply *reply = NULL;
+    CLEANUP(redis_request_release) struct redis_request r = { 0 };
+    redis_request_init(&r);
+    redis_adds(&r, "HMGET");
+    redis_adds(&r, REDIS_PREFIX ":meta");
+    redis_adds(&r, "version");
+    redis_adds(&r, "key");
+    if (redis_connect(&s->url, &s->writer, err) < 0 || check_server(s->writer, err) < 0 ||
+        redis_ask(s->writer, &r, &reply, err) < 0)
+        return -1;
+    if (redis_is_array(reply, 2) && !redis_is_text(reply->element[0]))
+        return err_set(err, ERR_ABSENT, "there is no store of assay in this Redis");
+    return know_store(s, reply, err);
+}
+
+int redis_store_visit(const char *where, struct store **ret_store, struct err *err)
+{
+    static const struct store_ops visitor_ops = {
+        .scheme = "redis", .backup = redis_backup, .verify = redis_verify, .close = redis_close
+    };
+    struct redis_store *s = make(&visitor_ops);
+    if (!s)
+        return out_of_memory(err);
+    CLEANUP(store_closep) struct store *store = &s->base;
+    if (redis_url_parse(where, &s->url, err) < 0 || look_in(s, err) < 0)
         return -1;
     *ret_store = TAKE(store);
     return 0;

@@ -149,6 +149,11 @@ void redis_look(struct redis_store *s, redisContext *c);
 void redis_note(struct redis_store *s, const struct err *why);
 int redis_health(struct store *base, struct store_warnings *ret_warnings, struct err *err);
 
+/* redis_verify.c */
+int redis_verify(struct store *base, struct buf *report, struct err *err);
+/* Refuses, and says how it is done. */
+int redis_backup(struct store *base, const char *path, struct err *err);
+
 /* redis_lease.c */
 int redis_renewer_start(struct redis_store *s, struct err *err);
 void redis_renewer_stop(struct redis_store *s);

@@ -1,4 +1,4 @@
-/* redis_lua: the text of redis.lua, redis_outbox.lua and redis_more.lua, one after the other, as a part of the program. */
+/* redis_lua: the text of redis*.lua, one after the other, as a part of the program. */
 #include "store/redis.h"
 
 __asm__(".pushsection .rodata\n"
@@ -7,5 +7,6 @@ __asm__(".pushsection .rodata\n"
         ".incbin \"src/store/redis.lua\"\n"
         ".incbin \"src/store/redis_outbox.lua\"\n"
         ".incbin \"src/store/redis_more.lua\"\n"
+        ".incbin \"src/store/redis_verify.lua\"\n"
         ".byte 0\n"
         ".popsection\n");

@@ -8,36 +8,44 @@
 #include "store/engine.h"
 
 /* To add an engine: write its file, add its line, pass test/contract. */
-static const struct {
+static const struct engine {
     const char *scheme; /* of --store, with its colon */
     int (*open)(const char *where, const struct store_config *config, struct store **ret_store,
                 struct err *err);
+    int (*visit)(const char *where, struct store **ret_store, struct err *err);
 } engines[] = {
-    { "sqlite:", sqlite_store_open },
-    { "redis:", redis_store_open },
+    { "sqlite:", sqlite_store_open, sqlite_store_visit },
+    { "redis:", redis_store_open, redis_store_visit },
 };
+
+static const struct engine *engine_of(const char *url, const char **ret_where, struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
+        size_t len = strlen(engines[i].scheme);
+        if (strncmp(url, engines[i].scheme, len) == 0) {
+            *ret_where = url + len;
+            return &engines[i];
+        }
+    }
+    /* Only the scheme: what follows may hold a password. */
+    (void)err_set(err, ERR_INVALID, "no kind of store is called '%.*s'",
+                  (int)strnlen(url, strcspn(url, ":")), url);
+    return NULL;
+}
 
 int store_open(const char *url, const struct store_config *config, struct store **ret_store,
                struct err *err)
 {
-    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
-        size_t len = strlen(engines[i].scheme);
-        if (strncmp(url, engines[i].scheme, len) == 0)
-            return engines[i].open(url + len, config, ret_store, err);
-    }
-    /* Only the scheme: what follows may hold a password. */
-    return err_set(err, ERR_INVALID, "no kind of store is called '%.*s'",
-                   (int)strnlen(url, strcspn(url, ":")), url);
+    const char *where;
+    const struct engine *engine = engine_of(url, &where, err);
+    return engine ? engine->open(where, config, ret_store, err) : -1;
 }
 
 int store_visit(const char *url, struct store **ret_store, struct err *err)
 {
-    static const char sqlite[] = "sqlite:";
-    if (strncmp(url, sqlite, sizeof(sqlite) - 1) == 0)
-        return sqlite_store_visit(url + sizeof(sqlite) - 1, ret_store, err);
-    return err_set(
-        err, ERR_UNSUPPORTED,
-        "only a store of kind sqlite can be looked after by assay; Redis has its own ways");
+    const char *where;
+    const struct engine *engine = engine_of(url, &where, err);
+    return engine ? engine->visit(where, ret_store, err) : -1;
 }
 
 void store_close(struct store *s)

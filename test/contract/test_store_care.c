@@ -1,4 +1,4 @@
-/* How a SQLite store is looked after: brought up to date, backed up, proved to be sound. */
+/* How a store is looked after: brought up to date, backed up, proved to be sound. */
 #include <sqlite3.h>
 #include <sys/stat.h>
 
@@ -7,6 +7,13 @@
 static int setup(void **state)
 {
     static enum world_engine engine = WORLD_SQLITE;
+    *state = &engine;
+    return world_setup(state);
+}
+
+static int setup_redis(void **state)
+{
+    static enum world_engine engine = WORLD_REDIS;
     *state = &engine;
     return world_setup(state);
 }
@@ -140,6 +147,136 @@ static void whatever_does_not_add_up_is_told(void **state)
     }
 }
 
+/* Numbers 1 to 5 are queued again, 12 succeeded, with its events, 26 to 30 are started,
+ * 31 and more are queued; see live(). */
+#define ASSAY(name) "'{assay:0}:" name "'"
+
+static void whatever_does_not_add_up_in_a_redis_is_told(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *script, *fact;
+    } cases[] = {
+        { "redis.call('HSET'," ASSAY("a:12") ",'s','nonsense')", "a record that makes sense" },
+        { "redis.call('HSET'," ASSAY("a:12") ",'p','nonsense')", "a record that makes sense" },
+        { "redis.call('DEL'," ASSAY("a:12") ")", "a record that makes sense" },
+        { "redis.call('HSET'," ASSAY("a:12") ",'e1t','nonsense')", "a record that makes sense" },
+        { "redis.call('ZADD'," ASSAY("in:0") ",12,12)", "counted in its state, and in no" },
+        { "redis.call('ZADD'," ASSAY("in:2") ",11,12)", "counted in its state, and in no" },
+        { "redis.call('ZREM'," ASSAY("in:2") ",12)", "accepted = queued" },
+        { "redis.call('HINCRBY'," ASSAY("count") ",'pruned',1)", "accepted = queued" },
+        { "redis.call('ZADD'," ASSAY("in:2") ",9999,9999)", "numbers were given out" },
+        { "redis.call('HINCRBY'," ASSAY("count") ",'ev2',1)", "each event is counted" },
+        { "redis.call('HDEL'," ASSAY("a:12") ",'r1')", "has one result" },
+        { "redis.call('HSET'," ASSAY("a:44") ",'r1','{}')", "has one result" },
+        { "redis.call('HDEL'," ASSAY("a:12") ",'e1t')", "every ending has its event" },
+        { "redis.call('HSET'," ASSAY("a:12") ",'e1t','2 2 1 1 1 1 204 1 ')",
+          "every ending has its event" },
+        { "redis.call('HDEL'," ASSAY("a:12") ",'e1s')", "every start has its event" },
+        { "redis.call('HSET'," ASSAY("a:44") ",'e1s','2 0 1 1 1 1 204 1 ')",
+          "what has not come to pass" },
+        { "redis.call('HSET'," ASSAY(
+              "a:12") ",'e1s','2 0 1 1 1 1 204 1 ','e1t','0 1 1 0 1 0 0 0 ')",
+          "waits only for a first attempt" },
+        { "redis.call('DEL'," ASSAY("due") "," ASSAY("leased") ")", "has its due time" },
+        { "redis.call('DEL'," ASSAY("dead") ")", "every dead one its place" },
+        { "redis.call('ZADD'," ASSAY("due") ",1,'00000000ffff0002')", "as many due times" },
+        { "redis.call('ZADD'," ASSAY("dead") ",0,'00000000ffff0002')", "as many due times" },
+        { "redis.call('HSET'," ASSAY("a:44") ",'l1s','')", "every log of attempts" },
+        { "local s = redis.call('HGET'," ASSAY("a:30") ",'s')"
+                                                       " redis.call('HSET'," ASSAY(
+                                                           "a:30") ",'s',(s:gsub('%S+$','w')))",
+          "held, or may be claimed" },
+        { "local s = redis.call('HGET'," ASSAY("a:30") ",'s')"
+                                                       " redis.call('HSET'," ASSAY(
+                                                           "a:30") ",'s',(s:gsub('@%d+$','@99')))",
+          "held, or may be claimed" },
+        { "redis.call('XADD'," ASSAY("queue") ",'*','a','12 1 5')", "the queue is a queued asset" },
+        { "local last = redis.call('XREVRANGE'," ASSAY("queue") ",'+','-','COUNT',1)[1]"
+                                                                " redis.call('XDEL'," ASSAY(
+                                                                    "queue") ",last[1])",
+          "the queue holds as many" },
+        { "redis.call('XADD'," ASSAY("feed") ",'999999-0','t','1','f','1 1 0')", "no gap" },
+        { "local third = redis.call('XRANGE'," ASSAY("feed") ",'-','+','COUNT',3)[3]"
+                                                             " redis.call('XDEL'," ASSAY(
+                                                                 "feed") ",third[1])",
+          "no gap" },
+    };
+    char report[4096], not_line[128];
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        store_close(TAKE(w->store));
+        redis_server_clear();
+        world_open(w);
+        live(w);
+        if (verify(w, report) != 1)
+            fail_msg("before %s: %s", cases[i].script, report);
+        (void)redis_server_eval(cases[i].script);
+        if (verify(w, report) != 0)
+            fail_msg("%s: %s", cases[i].script, report);
+        const char *line = strstr(report, cases[i].fact);
+        if (!line)
+            fail_msg("%s is not in: %s", cases[i].fact, report);
+        while (line > report && line[-1] != '\n')
+            line--;
+        (void)snprintf(not_line, sizeof(not_line), "%.4s", line);
+        if (strcmp(not_line, "NOT ") != 0)
+            fail_msg("%s: %s", cases[i].script, report);
+    }
+}
+
+static void more_than_one_part_is_walked(void **state)
+{
+    struct world *w = *state;
+    char report[4096];
+    for (int i = 0; i < 450; i++) {
+        (void)put_one(w);
+        struct claim c = i % 3 ? (struct claim){ 0 } : claim_one(w);
+        if (c.number)
+            assert_int_equal(finish(w, &c, i % 2), STEP_DONE);
+    }
+    if (verify(w, report) != 1)
+        fail_msg("%s", report);
+    for (int number = 1; number <= 450;
+         number += 449) { /* one in the first part, one in the last */
+        char script[128];
+        (void)snprintf(script, sizeof(script), "redis.call('HSET'," ASSAY("a:%d") ",'p','x')",
+                       number);
+        (void)redis_server_eval(script);
+    }
+    assert_int_equal(verify(w, report), 0);
+    assert_non_null(strstr(report, "2 against it"));
+}
+
+static void a_visitor_of_a_redis_changes_nothing_and_finds_the_same(void **state)
+{
+    struct world *w = *state;
+    char report[4096], before[64];
+    struct store *visitor;
+    struct err err;
+    live(w);
+    (void)snprintf(before, sizeof(before), "%s", redis_server_ask("HGET {assay:0}:meta process"));
+    struct world other = *w;
+    assert_int_equal(store_visit(w->url, &other.store, NULL), 0);
+    if (verify(&other, report) != 1)
+        fail_msg("%s", report);
+    (void)redis_server_ask("ZADD {assay:0}:in:0 12 12");
+    assert_int_equal(verify(&other, report), 0);
+    assert_int_equal(store_backup(other.store, "/tmp/x.rdb", &err), -1);
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.msg, "--rdb /tmp/x.rdb"));
+    store_close(other.store);
+    assert_string_equal(redis_server_ask("HGET {assay:0}:meta process"), before);
+    assert_string_equal(redis_server_ask("ZCARD {assay:0}:beat"), "1");
+    store_close(TAKE(w->store));
+    redis_server_clear();
+    assert_int_equal(store_visit(w->url, &visitor, &err), -1);
+    assert_int_equal(err.code, ERR_ABSENT);
+    assert_string_equal(redis_server_ask("DBSIZE"), "0");
+    (void)redis_server_ask("HSET {assay:0}:meta version 99 key x");
+    assert_int_equal(store_visit(w->url, &visitor, &err), -1);
+    assert_non_null(strstr(err.msg, "99"));
+}
+
 static void a_backup_is_a_store_as_it_was(void **state)
 {
     struct world *w = *state;
@@ -231,6 +368,7 @@ static void a_store_of_the_first_version_is_brought_up_to_date(void **state)
 }
 
 #define CARE(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
+#define REDIS_CARE(name) cmocka_unit_test_setup_teardown(name, setup_redis, world_teardown)
 
 int main(void)
 {
@@ -242,5 +380,12 @@ int main(void)
         CARE(a_store_of_the_first_version_is_brought_up_to_date),
         cmocka_unit_test(an_engine_without_backup_says_so),
     };
-    return cmocka_run_group_tests_name("store_care", tests, NULL, NULL);
+    const struct CMUnitTest redis_tests[] = {
+        REDIS_CARE(a_store_that_was_lived_in_is_sound),
+        REDIS_CARE(whatever_does_not_add_up_in_a_redis_is_told),
+        REDIS_CARE(more_than_one_part_is_walked),
+        REDIS_CARE(a_visitor_of_a_redis_changes_nothing_and_finds_the_same),
+    };
+    return cmocka_run_group_tests_name("store_care", tests, NULL, NULL) +
+           world_run_redis("store_care", redis_tests, ARRAY_LEN(redis_tests));
 }

@@ -1,7 +1,13 @@
 """What assay tells of a Redis to those who look after it."""
+import re
+import shlex
+import shutil
+import subprocess
+
 import pytest
 
 from harness import redis
+from harness.assay import run
 from harness.deadline import eventually
 
 pytestmark = pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
@@ -57,3 +63,69 @@ def test_a_redis_that_is_away_is_told_although_nobody_asks_it(fleet):
     assert "connect" in told.json["store"]["why"] or "Redis" in told.json["store"]["why"], told
     fleet.redis.start()
     eventually(lambda: api.get("/readyz").status == 200, 10, "it is ready again")
+
+
+# --- verify-store, backup
+
+def verify(fleet):
+    return run("verify-store", "--store", fleet.redis.url)
+
+
+def test_a_redis_in_use_is_verified(fleet, sink):
+    api = fleet.part("api")
+    fleet.worker(), fleet.worker()
+    ids = [api.submit(path, **sink.all()) for path in ("small.jpg", "text.jpg") * 150]
+    for _ in range(5):    # meanwhile
+        done = verify(fleet)
+        assert done.returncode == 0 and done.stdout.endswith("\nsound\n"), done
+    for asset_id in ids:
+        sink.ending(asset_id)
+        api.settled(asset_id)
+    done = eventually(lambda: "ok  each event is counted" in verify(fleet).stdout and verify(fleet), 10, "it rests")
+    assert done.returncode == 0 and "NOT" not in done.stdout and "\n?" not in done.stdout, done
+    fleet.redis.ask("HINCRBY", "{assay:0}:count", "accepted", "1")
+    done = verify(fleet)
+    assert done.returncode == 1 and "NOT accepted = " in done.stdout and done.stdout.endswith("\nNOT SOUND\n"), done
+
+
+def test_a_redis_that_cannot_be_verified_is_told(fleet):
+    done = verify(fleet)
+    assert done.returncode == 1 and "no store of assay" in done.stderr, done
+    fleet.redis.kill()
+    done = verify(fleet)
+    assert done.returncode == 1 and "connect" in done.stderr, done
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="there is no redis-cli here")
+def test_backup_says_how_a_redis_is_backed_up_and_it_is_so(fleet, servers, sink, tmp_path):
+    api, worker = fleet.part("api"), fleet.worker()
+    ids = [api.submit("small.jpg", **sink.all()) for _ in range(5)]
+    for asset_id in ids:
+        sink.ending(asset_id)
+        api.settled(asset_id)
+    copy = tmp_path / "dump.rdb"
+    told = run("backup", str(copy), "--store", fleet.redis.url)
+    assert told.returncode == 2 and len(told.stderr.splitlines()) == 1, told
+    command = shlex.split(re.search(r"redis-cli .*? --rdb \S+", told.stderr)[0])
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    later = api.submit("small.jpg")
+    for part in (api, worker):
+        part.stop()
+    fleet.redis.kill()
+
+    # as docs/STORE.md has it
+    restoring = redis.Redis(tmp_path, "--appendonly", "no").start()
+    restoring.ask("CONFIG", "SET", "appendonly", "yes")
+    eventually(lambda: "aof_rewrite_in_progress:0" in restoring.ask("INFO", "persistence")
+               and "aof_enabled:1" in restoring.ask("INFO", "persistence")
+               and "aof_rewrite_scheduled:0" in restoring.ask("INFO", "persistence"), 10, "the log is written")
+    assert "aof_last_bgrewrite_status:ok" in restoring.ask("INFO", "persistence")
+    restoring.kill()
+    fleet.redis = redis.Redis(tmp_path).start()
+    assert verify(fleet).returncode == 0
+    api = fleet.part("api")
+    assert [asset["id"] for asset in api.all_assets()] == ids[::-1]
+    assert api.get(f"/assets/{later}").status == 404
+    fleet.worker()
+    again = api.submit("small.jpg", **sink.all())
+    assert again not in ids and sink.ending(again).state == "success"

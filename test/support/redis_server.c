@@ -147,10 +147,10 @@ const char *redis_server_choose(const char *name)
     return url;
 }
 
-const char *redis_server_ask(const char *command)
+static const char *ask(const char *format, const char *word)
 {
     redisContext *c = try_connect();
-    redisReply *reply = c ? redisCommand(c, command) /* no format of ours has a % */ : NULL;
+    redisReply *reply = c ? redisCommand(c, format, word) : NULL;
     answer[0] = '\0';
     if (reply && (reply->type == REDIS_REPLY_INTEGER))
         (void)snprintf(answer, sizeof(answer), "%lld", reply->integer);
@@ -161,6 +161,16 @@ const char *redis_server_ask(const char *command)
     if (c)
         redisFree(c);
     return answer;
+}
+
+const char *redis_server_ask(const char *command)
+{
+    return ask(command, NULL); /* no command of ours has a % */
+}
+
+const char *redis_server_eval(const char *script)
+{
+    return ask("EVAL %s 0", script);
 }
 
 void redis_server_clear(void)

@@ -20,5 +20,7 @@ bool redis_server_signal(int number);
 void redis_server_start_again(void);
 /* One command, words separated by spaces; its answer as text, valid until the next call. */
 const char *redis_server_ask(const char *command);
+/* The same for a script in Lua. */
+const char *redis_server_eval(const char *script);
 void redis_server_stop(void);
 #endif
