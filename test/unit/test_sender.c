@@ -131,13 +131,6 @@ static void trip_breaker(struct rig *rig, int64_t open_ms)
     wait_results(rig, 10);
 }
 
-/* Something has come: the service looks again. */
-static void stir(struct rig *rig)
-{
-    struct step finish = { .kind = STEP_FINISH };
-    service_call(rig->service, &finish);
-}
-
 static void an_open_breaker_gives_events_back_untried(void **state)
 {
     (void)state;

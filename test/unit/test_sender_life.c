@@ -1,9 +1,14 @@
 /* The sender under load, at its limits, at its end, and over a SQLite store. */
 #include "test_sender_rig.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include "webhook/sender_origin.h"
 
 /* --- limits --- */
 
@@ -68,6 +73,50 @@ static void a_receiver_that_never_answers_delays_no_other(void **state)
     }
     receiver_stop(dead);
     rig_down(&rig);
+}
+
+/* A listener on every address of loopback whose connections nobody takes. */
+static int dig_holes(unsigned *ret_port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET };
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(fd, 1024), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    *ret_port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* Their events are due first, many times more than may be held, and none of their attempts ends. */
+static void black_holes_that_fill_every_lease_delay_nobody_who_answers(void **state)
+{
+    (void)state;
+    enum { HOLES = 600, GOOD = 100, WINDOW = 16, UNPROVEN = 8 };
+    struct rig rig;
+    unsigned port;
+    char url[64];
+    rig_up(&rig, "loopback", false);
+    int fd = dig_holes(&port);
+    (void)add(&rig, "127.0.0.1", "/200");
+    rig_send(&rig, (struct sender_config){
+                       .window = WINDOW, .unproven = UNPROVEN, .total_timeout_ms = 60000 });
+    wait_results(&rig, 1); /* it is known to answer */
+    for (unsigned i = 0; i < HOLES; i++) {
+        (void)snprintf(url, sizeof(url), "http://127.1.%u.%u:%u/", i / 250, i % 250 + 1, port);
+        (void)add_to(&rig, url, NOTIFY_START, NULL);
+    }
+    for (int i = 0; i < GOOD; i++)
+        (void)add(&rig, "127.0.0.1", "/200");
+    stir(&rig);
+    assert_true(receiver_wait(rig.receiver, 1 + GOOD));
+    struct sender_stats stats;
+    sender_stats(rig.sender, &stats);
+    assert_in_range(stats.in_flight, 1, UNPROVEN + WINDOW);
+    assert_int_equal(stats.failed[0], 0);
+    assert_true(rig.script->most_leased <= HELD_WINDOWS * WINDOW + UNPROVEN);
+    rig_down(&rig);
+    (void)close(fd);
 }
 
 static void without_descriptors_events_are_given_back_untried(void **state)
@@ -334,6 +383,7 @@ int main(void)
         cmocka_unit_test(one_origin_gets_no_more_than_its_share_at_once),
         cmocka_unit_test(memory_is_bounded_whatever_the_backlog),
         cmocka_unit_test(a_receiver_that_never_answers_delays_no_other),
+        cmocka_unit_test(black_holes_that_fill_every_lease_delay_nobody_who_answers),
         cmocka_unit_test(without_descriptors_events_are_given_back_untried),
         cmocka_unit_test(a_drain_lets_transfers_end_and_gives_the_rest_back),
         cmocka_unit_test(after_the_grace_transfers_are_given_back),

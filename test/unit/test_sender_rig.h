@@ -202,6 +202,13 @@ static inline size_t add(struct rig *rig, const char *host, const char *path)
     return add_to(rig, url, NOTIFY_START, NULL);
 }
 
+/* Something has come: the service looks again. */
+static inline void stir(struct rig *rig)
+{
+    struct step finish = { .kind = STEP_FINISH };
+    service_call(rig->service, &finish);
+}
+
 /* Until that many results were reported. */
 static inline void wait_results(struct rig *rig, size_t n)
 {

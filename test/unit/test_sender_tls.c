@@ -1,15 +1,18 @@
 /* link: -lssl */
-/* A receiver that speaks TLS, with a certificate that no authority has signed: nothing is sent to it. */
+/* Receivers that speak TLS: whose certificate is not trusted, expired or for another name gets nothing. */
 #include "test_sender_rig.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "webhook/sender_transfer.h"
 
 struct tls_receiver {
     SSL_CTX *context;
@@ -19,8 +22,9 @@ struct tls_receiver {
     unsigned n_requests; /* after tls_stop() */
 };
 
-/* A certificate for name, signed by itself, and its key. */
-static void certify(SSL_CTX *context, const char *name)
+/* A certificate for name, signed by itself, and its key. valid_s: from now on. trust: a file to write it
+ * to, for who trusts it, or NULL. */
+static void certify(SSL_CTX *context, const char *name, long valid_s, FILE *trust)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
@@ -29,8 +33,8 @@ static void certify(SSL_CTX *context, const char *name)
     assert_non_null(cert);
     (void)X509_set_version(cert, 2);
     (void)ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-    (void)X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
-    (void)X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+    (void)X509_gmtime_adj(X509_getm_notBefore(cert), -7200);
+    (void)X509_gmtime_adj(X509_getm_notAfter(cert), valid_s);
     (void)X509_set_pubkey(cert, key);
     (void)X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
                                      (const unsigned char *)name, -1, -1, 0);
@@ -43,6 +47,8 @@ static void certify(SSL_CTX *context, const char *name)
     assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
     assert_int_equal(SSL_CTX_use_certificate(context, cert), 1);
     assert_int_equal(SSL_CTX_use_PrivateKey(context, key), 1);
+    if (trust)
+        assert_true(PEM_write_X509(trust, cert) == 1 && fflush(trust) == 0);
     X509_free(cert);
     EVP_PKEY_free(key);
 }
@@ -56,6 +62,12 @@ static void *tls_run(void *arg)
         static const char answer[] = "HTTP/1.1 200 X\r\nContent-Length: 0\r\n"
                                      "Connection: close\r\n\r\n";
         char request[4096];
+        if (!r->context) {
+            assert_true(recv(fd, request, sizeof(request), 0) > 0);
+            assert_true(send(fd, answer, sizeof(answer) - 1, 0) > 0);
+            (void)close(fd);
+            continue;
+        }
         SSL *ssl = SSL_new(r->context);
         (void)SSL_set_fd(ssl, fd);
         if (SSL_accept(ssl) == 1 && SSL_read(ssl, request, sizeof(request)) > 0) {
@@ -69,15 +81,16 @@ static void *tls_run(void *arg)
     return NULL;
 }
 
-static void tls_start(struct tls_receiver *r, const char *name)
+/* name NULL: it speaks plain HTTP. */
+static void tls_start(struct tls_receiver *r, const char *name, long valid_s, FILE *trust)
 {
     struct sockaddr_in address = { .sin_family = AF_INET,
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof(address);
-    r->context = SSL_CTX_new(TLS_server_method());
-    assert_non_null(r->context);
+    r->context = name ? SSL_CTX_new(TLS_server_method()) : NULL;
     r->n_requests = 0;
-    certify(r->context, name);
+    if (name)
+        certify(r->context, name, valid_s, trust);
     r->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(r->listen_fd, (const struct sockaddr *)&address, len), 0);
     assert_int_equal(listen(r->listen_fd, 16), 0);
@@ -101,7 +114,7 @@ static void a_certificate_that_nobody_vouches_for_gets_nothing(void **state)
     struct tls_receiver tls;
     char url[64];
     rig_up(&rig, "127.0.0.1", false);
-    tls_start(&tls, "localhost");
+    tls_start(&tls, "localhost", 3600, NULL);
     (void)snprintf(url, sizeof(url), "https://localhost:%u/", tls.port);
     (void)add_to(&rig, url, NOTIFY_START, NULL);
     rig_send(&rig, (struct sender_config){
@@ -114,10 +127,81 @@ static void a_certificate_that_nobody_vouches_for_gets_nothing(void **state)
     assert_int_equal(tls.n_requests, 0);
 }
 
+/* One attempt at the receiver by somebody who trusts its certificate. */
+static struct answer trusting_attempt(const struct tls_receiver *tls, const char *trust_path)
+{
+    char url[64];
+    struct event event = { .notify = NOTIFY_START, .asset_id = "4k2m9qx", .url = url };
+    struct policy *policy;
+    struct transfer *t;
+    struct answer answer;
+    struct err err;
+    (void)snprintf(url, sizeof(url), "https://localhost:%u/", tls->port);
+    assert_int_equal(policy_new("127.0.0.1", NULL, &policy, &err), 0);
+    const struct transfer_config config = { .policy = policy, .total_timeout_ms = 10000 };
+    assert_int_equal(transfer_new(&config, &t, &err), 0);
+    assert_int_equal(curl_easy_setopt(t->easy, CURLOPT_CAINFO, trust_path), CURLE_OK);
+    assert_int_equal(transfer_prepare(t, &event, 1000, &err), 0);
+    transfer_answer(t, curl_easy_perform(t->easy), 1000, &answer);
+    transfer_free(t);
+    policy_free(policy);
+    return answer;
+}
+
+static void of_certificates_that_are_trusted_only_the_right_one_is_good(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        long valid_s;
+        const char *error;
+    } rows[] = {
+        { "localhost", 3600, NULL },
+        { "other.example", 3600, "tls" }, /* for another name */
+        { "*.localhost", 3600, "tls" },
+        { "localhost", -3600, "tls" }, /* expired an hour ago */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct tls_receiver tls;
+        char path[] = "/tmp/test-sender-tls-XXXXXX";
+        int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        FILE *trust = fdopen(fd, "w");
+        assert_non_null(trust);
+        tls_start(&tls, rows[i].name, rows[i].valid_s, trust);
+        struct answer answer = trusting_attempt(&tls, path);
+        tls_stop(&tls);
+        (void)fclose(trust);
+        (void)unlink(path);
+        if (rows[i].error) {
+            assert_string_equal(answer.error, rows[i].error);
+            assert_false(answer.permanent); /* it may be renewed */
+            assert_int_equal(tls.n_requests, 0);
+        } else {
+            assert_null(answer.error);
+            assert_int_equal(answer.status, 200);
+            assert_int_equal(tls.n_requests, 1);
+        }
+    }
+}
+
+static void who_speaks_no_tls_is_told_from_who_never_answers(void **state)
+{
+    (void)state;
+    struct tls_receiver plain;
+    tls_start(&plain, NULL, 0, NULL);
+    struct answer answer = trusting_attempt(&plain, "/dev/null");
+    tls_stop(&plain);
+    assert_string_equal(answer.error, "tls");
+    assert_int_equal(answer.status, 0); /* what was not encrypted is no answer */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_certificate_that_nobody_vouches_for_gets_nothing),
+        cmocka_unit_test(of_certificates_that_are_trusted_only_the_right_one_is_good),
+        cmocka_unit_test(who_speaks_no_tls_is_told_from_who_never_answers),
     };
     (void)signal(SIGPIPE, SIG_IGN); /* the receiver's; the sender's thread looks after itself */
     return cmocka_run_group_tests(tests, NULL, NULL);
