@@ -1,45 +1,49 @@
 /* Who follows what happens: streams of the feed, and requests that wait for one asset's end.
  *
  * One position in the feed (seq) serves all of a thread: when the store thread says that there is
- * something new, it is read once, written once as text, and given to every stream that has taken all that
- * came before. A stream whose client is slow, or which begins in the past, is *behind*: it has a position of
- * its own and reads for itself, whenever its client has taken what it got, until it has caught up. With
- * nobody here the store thread is not asked to say anything.
+ * something new, it is read once, made a piece of text once for all who want it alike (channel.h), and
+ * given to every stream that has taken all that came before. A stream whose client is slow, or which begins
+ * in the past, is *behind*: it gets the pieces that are kept or, from before them, reads for itself,
+ * whenever its client has taken what it got, until it has caught up. With nobody here the store thread is
+ * not asked to say anything.
  *
- * The more streams there are, the longer the pause between two readings (up to 0.5 s): each reading costs
- * a write to every one of them. */
+ * Each stream lengthens the pause between two pieces by 1 ms, up to 1 s: a piece costs a write to every one
+ * of them, some 10 µs with all that the kernel does, so that streams take 1 to 2 % of a core at most, but for
+ * their bytes. Who waits for one asset does not wait for that. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "api/channel.h"
 #include "api/parts.h"
-#include "api/query.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/link.h"
 
+#define STREAM_FIELDS                                                                              \
+    "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nVary: Accept, Accept-Encoding\r\n"
+
 enum {
-    PAGE = 500,             /* entries that are read at once */
-    LIST_DEFAULT = 100,     /* of GET /events as JSON */
-    UNSENT_MAX = 64 * 1024, /* a stream with more than this before it is behind */
+    PAGE = LIST_LIMIT_MAX, /* entries that are read at once */
     HEARTBEAT_MS = 15 * 1000,
-    PAUSE_MIN_MS = 2,
-    PAUSE_MAX_MS = 500,
-    STREAMS_A_MS = 2, /* streams that lengthen the pause by 1 ms */
-    RETRY_MS = 1000,  /* the feed could not be read */
+    PAUSE_MIN_MS = 2,    /* between two readings, and two pieces */
+    PAUSE_MAX_MS = 1000, /* between two pieces */
+    WAITERS_A_MS = 100,  /* who lengthen the pause between two readings by 1 ms */
+    RETRY_MS = 1000,     /* the feed could not be read */
     BUCKETS = 1024,
-    TEXT_MAX_LEN = 64 * 1024 * 1024,
 };
 
 /* A stream; lives in its exchange. */
 struct stream {
     struct api_exchange exchange;
     struct http_exchange *x;
-    struct http_link link;
+    struct http_link link; /* in its channel */
+    struct channel *channel;
+    struct channel_sum sum; /* if it is compressed */
     bool behind;
-    uint64_t seq; /* while behind: up to here it got everything */
+    uint64_t
+        seq; /* up to here it got everything; when not behind, also what its channel told since */
 };
 /* A request that waits; likewise. */
 struct waiter {
@@ -56,13 +60,14 @@ struct follow {
     struct api_thread *t;
     struct service_watch watch;
     bool watching, news;
+    bool untold;        /* some channel has text to be cut */
     uint64_t seq;       /* while watching: up to here the feed was read */
     int64_t read_at_ms; /* no reading before; monotonic, as all times here */
+    int64_t tell_at_ms; /* no piece before */
     int64_t beat_ms;    /* the next heartbeat */
     int64_t due_ms;     /* no waiter is due before */
     size_t n_streams, n_waiters;
-    struct http_link streams;
-    struct buf text;
+    struct channels channels;
     struct http_link buckets[BUCKETS]; /* waiters, by asset */
 };
 
@@ -73,10 +78,9 @@ int follow_new(struct api_thread *t, struct follow **ret_follow, struct err *err
         return err_set(err, ERR_NOMEM, "out of memory");
     f->t = t;
     f->watch.reply_to = &t->box;
-    http_link_init(&f->streams);
+    channels_init(&f->channels);
     for (int i = 0; i < BUCKETS; i++)
         http_link_init(&f->buckets[i]);
-    buf_init(&f->text, TEXT_MAX_LEN);
     *ret_follow = f;
     return 0;
 }
@@ -87,7 +91,7 @@ void follow_free(struct follow *f)
         return;
     if (f->watching)
         service_unwatch(f->t->api->service, &f->watch);
-    buf_release(&f->text);
+    channels_release(&f->channels);
     free(f);
 }
 
@@ -97,26 +101,6 @@ static struct http_link *bucket_of(struct follow *f, const char *id)
     for (; *id; id++)
         hash = (hash ^ (uint8_t)*id) * 16777619u;
     return &f->buckets[hash % BUCKETS];
-}
-
-/* ---- text ---------------------------------------------------------------------------------- */
-
-static void add_entry(struct buf *out, const struct feed_entry *e)
-{
-    char at[CLOCK_TEXT_LEN];
-    (void)buf_addf(out, "{\"seq\":%" PRIu64 ",\"id\":\"%s\",\"run\":%u,\"state\":\"%s\"", e->seq,
-                   e->id, e->run, asset_state_name(e->state));
-    if (e->errors)
-        (void)buf_addf(out, ",\"errors\":%s", e->errors);
-    (void)buf_addf(out, ",\"changedAt\":\"%s\"}", clock_text(e->at_ms, at));
-}
-
-/* As the HTML standard's §9.2.6 has it. */
-static void add_event(struct buf *out, const struct feed_entry *e)
-{
-    (void)buf_addf(out, "id: %" PRIu64 "\ndata: ", e->seq);
-    add_entry(out, e);
-    (void)buf_adds(out, "\n\n");
 }
 
 /* ---- coming and going ---------------------------------------------------------------------- */
@@ -133,9 +117,9 @@ static int begin(struct follow *f, struct err *err)
         return -1;
     }
     f->watching = true;
-    f->news = false;
+    f->news = f->untold = false;
     f->seq = page.last_seq;
-    f->read_at_ms = 0;
+    f->read_at_ms = f->tell_at_ms = 0;
     f->due_ms = INT64_MAX;
     f->beat_ms = clock_mono_ms() + HEARTBEAT_MS;
     return 0;
@@ -146,7 +130,9 @@ static void end_if_alone(struct follow *f)
     if (!f->watching || f->n_streams > 0 || f->n_waiters > 0)
         return;
     service_unwatch(f->t->api->service, &f->watch);
-    f->watching = false;
+    if (f->news)
+        atomic_store(&f->watch.posted, false);
+    f->watching = f->news = false;
 }
 
 static void answer_waiter(struct follow *f, struct waiter *w)
@@ -156,11 +142,29 @@ static void answer_waiter(struct follow *f, struct waiter *w)
     api_show_asset(f->t, w->x, w->id);
 }
 
-static void end_stream(struct follow *f, struct stream *s)
+static void leave_channel(struct follow *f, struct stream *s)
 {
     http_link_remove(&s->link);
     f->n_streams--;
+    if (--s->channel->n_streams == 0)
+        channel_restart(s->channel, 0);
+}
+
+static void end_stream(struct follow *f, struct stream *s)
+{
+    char trailer[CHANNEL_TRAILER_LEN];
+    leave_channel(f, s);
+    if (s->channel->gzip) {
+        channel_trailer(&s->sum, trailer);
+        http_stream_write(s->x, trailer, sizeof(trailer));
+    }
     http_stream_end(s->x);
+}
+
+static void end_streams(struct follow *f, struct channel *c)
+{
+    while (!http_link_alone(&c->streams))
+        end_stream(f, HTTP_LINKED(c->streams.next, struct stream, link));
 }
 
 static bool is_stream(const struct http_exchange *x)
@@ -172,8 +176,7 @@ static bool is_stream(const struct http_exchange *x)
 void follow_gone(struct follow *f, struct http_exchange *x)
 {
     if (is_stream(x)) {
-        http_link_remove(&((struct stream *)http_app_data(x))->link);
-        f->n_streams--;
+        leave_channel(f, http_app_data(x));
     } else {
         http_link_remove(&((struct waiter *)http_app_data(x))->link);
         f->n_waiters--;
@@ -183,11 +186,79 @@ void follow_gone(struct follow *f, struct http_exchange *x)
 
 void follow_drain(struct follow *f)
 {
-    while (!http_link_alone(&f->streams))
-        end_stream(f, HTTP_LINKED(f->streams.next, struct stream, link));
+    for (int i = 0; i < CHANNELS; i++)
+        end_streams(f, &f->channels.of[i]);
     for (int i = 0; i < BUCKETS; i++)
         while (!http_link_alone(&f->buckets[i]))
             answer_waiter(f, HTTP_LINKED(f->buckets[i].next, struct waiter, link));
+    end_if_alone(f);
+}
+
+/* ---- those that are behind ----------------------------------------------------------------- */
+
+static void give(struct stream *s, const struct piece *piece)
+{
+    http_stream_write(s->x, piece->data, piece->len);
+    if (s->channel->gzip)
+        channel_sum_add(&s->sum, piece);
+}
+
+/* A stream that leaves out some states tells its position besides, so that a client that comes back after a
+ * long silence does not begin at its last event. */
+static void add_beat(struct buf *text, const struct channel *c, uint64_t seq)
+{
+    if (c->states == CHANNEL_ALL)
+        (void)buf_adds(text, ":\n\n");
+    else
+        (void)buf_addf(text, "id: %" PRIu64 "\n\n", seq);
+}
+
+/* From the store: what s lacks up to upto, or some of it. */
+static int read_for(struct follow *f, struct stream *s, uint64_t upto, struct err *err)
+{
+    CLEANUP(feed_page_release) struct feed_page page = { 0 };
+    CLEANUP(freep) struct piece *piece = NULL;
+    struct buf *text = &f->channels.scrap;
+    uint64_t after = s->seq, read = upto;
+    if (store_feed(f->t->api->store, after, PAGE, &page, err) < 0)
+        return -1;
+    if (page.first_seq > after + 1)
+        (void)buf_addf(text, "event: missed\ndata: {\"first\":%" PRIu64 "}\n\n", page.first_seq);
+    for (size_t i = 0; i < page.n && page.entries[i].seq <= upto; i++)
+        channel_add(text, s->channel, &page.entries[i]);
+    if (page.n == PAGE && page.entries[PAGE - 1].seq < upto)
+        read = page.entries[PAGE - 1].seq;
+    if (text->len == 0) /* something must be written, or its turn does not come again */
+        add_beat(text, s->channel, read);
+    if (channel_cut(&f->channels, s->channel, text, after, read, &piece, err) < 0)
+        return -1;
+    give(s, piece);
+    s->seq = read;
+    return 0;
+}
+
+static void catch_up(struct follow *f, struct stream *s)
+{
+    const struct channel *c = s->channel;
+    const struct piece *kept = channel_find(c, s->seq);
+    struct err err;
+    if (s->seq >= c->kept_after && (!kept || kept->after >= s->seq)) {
+        if (kept)
+            give(s, kept);
+        s->seq = kept ? kept->upto : s->seq;
+    } else if (read_for(f, s, s->seq < c->kept_after ? c->kept_after : kept->upto, &err) < 0) {
+        log_error("store_read", LOG_S("why", err.msg));
+        end_stream(f, s); /* its client comes again, and says where it was */
+        return;
+    }
+    s->behind = s->seq < c->kept_after || channel_find(c, s->seq);
+}
+
+void follow_drained(struct follow *f, struct http_exchange *x)
+{
+    struct stream *s = http_app_data(x);
+    if (s->behind)
+        catch_up(f, s);
     end_if_alone(f);
 }
 
@@ -206,20 +277,44 @@ static void tell_waiters(struct follow *f, const struct feed_entry *e)
     }
 }
 
-/* Give text, which begins behind f->seq, to all that have what came before it. */
-static void tell_streams(struct follow *f)
+/* Cut what is new, and give it to all that have what came before it. */
+static void tell_streams(struct follow *f, struct channel *c)
 {
-    for (struct http_link *l = f->streams.next; l != &f->streams; l = l->next) {
+    struct piece *piece;
+    struct err err;
+    uint64_t after = c->told;
+    if (channel_cut(&f->channels, c, &c->text, after, f->seq, &piece, &err) < 0) {
+        log_error("feed_write", LOG_S("why", err.msg));
+        end_streams(f, c); /* their clients come again, and say where they were */
+        return;
+    }
+    c->told = f->seq;
+    if (!piece)
+        return;
+    channel_keep(c, piece);
+    for (struct http_link *l = c->streams.next, *next; l != &c->streams; l = next) {
         struct stream *s = HTTP_LINKED(l, struct stream, link);
+        next = l->next;
         if (s->behind)
             continue;
-        if (buf_failed(&f->text) || http_stream_unsent(s->x) > UNSENT_MAX) {
-            s->behind = true;
-            s->seq = f->seq;
-        } else {
-            http_stream_write(s->x, f->text.data, f->text.len);
+        s->behind = s->seq > after || http_stream_unsent(s->x) > 0;
+        if (!s->behind) {
+            give(s, piece);
+            s->seq = piece->upto;
+        } else if (http_stream_unsent(s->x) == 0) {
+            catch_up(f, s); /* it began in the midst of the piece */
         }
     }
+}
+
+static void tell_all(struct follow *f, int64_t now_ms)
+{
+    for (int i = 0; i < CHANNELS; i++)
+        if (f->channels.of[i].n_streams > 0)
+            tell_streams(f, &f->channels.of[i]);
+    int64_t pause_ms = PAUSE_MIN_MS + (int64_t)f->n_streams;
+    f->tell_at_ms = now_ms + (pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS);
+    f->untold = false;
 }
 
 /* False: there is no more, or it cannot be read now. */
@@ -233,23 +328,28 @@ static bool read_page(struct follow *f)
         f->read_at_ms = clock_mono_ms() + RETRY_MS;
         return false;
     }
-    buf_clear(&f->text);
-    for (size_t i = 0; i < page.n; i++) {
-        if (f->n_streams > 0)
-            add_event(&f->text, &page.entries[i]);
+    for (size_t i = 0; i < page.n; i++)
         tell_waiters(f, &page.entries[i]);
-    }
-    if (page.n > 0)
-        tell_streams(f);
     f->seq = page.n > 0 ? page.entries[page.n - 1].seq : page.last_seq;
+    for (int i = 0; i < CHANNELS; i++) {
+        struct channel *c = &f->channels.of[i];
+        for (size_t k = 0; k < page.n && c->n_streams > 0; k++)
+            channel_add(&c->text, c, &page.entries[k]);
+        if (c->n_streams > 0 && channel_is_full(c))
+            tell_streams(f, c);
+    }
+    f->untold = f->n_streams > 0;
     return page.n == PAGE;
 }
 
-static void read_news(struct follow *f)
+static void read_news(struct follow *f, int64_t now_ms)
 {
-    int64_t pause_ms = PAUSE_MIN_MS + (int64_t)(f->n_streams / STREAMS_A_MS);
-    f->read_at_ms = clock_mono_ms() + (pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS);
+    f->read_at_ms = now_ms + PAUSE_MIN_MS + (int64_t)(f->n_waiters / WAITERS_A_MS);
+    if (f->n_waiters == 0 && f->tell_at_ms > f->read_at_ms)
+        f->read_at_ms = f->tell_at_ms; /* nobody would see it before */
     f->news = false;
+    atomic_store(&f->watch.posted,
+                 false); /* only now: until it is read nobody needs to say it again */
     while ((f->n_streams > 0 || f->n_waiters > 0) && read_page(f))
         ;
 }
@@ -258,58 +358,34 @@ bool follow_mail(struct follow *f, const struct mail *mail)
 {
     if (mail != &f->watch.mail)
         return false;
-    atomic_store(&f->watch.posted, false);
     f->news = f->watching;
+    if (!f->news)
+        atomic_store(&f->watch.posted, false);
     return true;
-}
-
-/* ---- those that are behind ----------------------------------------------------------------- */
-
-static void catch_up(struct follow *f, struct stream *s)
-{
-    CLEANUP(feed_page_release) struct feed_page page = { 0 };
-    struct err err;
-    if (store_feed(f->t->api->store, s->seq, PAGE, &page, &err) < 0) {
-        log_error("store_read", LOG_S("why", err.msg));
-        end_stream(f, s); /* its client comes again, and says where it was */
-        return;
-    }
-    buf_clear(&f->text);
-    if (page.first_seq > s->seq + 1)
-        (void)buf_addf(&f->text, "event: missed\ndata: {\"first\":%" PRIu64 "}\n\n",
-                       page.first_seq);
-    for (size_t i = 0; i < page.n && page.entries[i].seq <= f->seq; i++) {
-        add_event(&f->text, &page.entries[i]);
-        s->seq = page.entries[i].seq;
-    }
-    if (page.n == 0)
-        s->seq = f->seq;
-    s->behind = s->seq < f->seq;
-    if (buf_failed(&f->text)) {
-        end_stream(f, s);
-        return;
-    }
-    http_stream_write(s->x, f->text.data, f->text.len);
-}
-
-void follow_drained(struct follow *f, struct http_exchange *x)
-{
-    struct stream *s = http_app_data(x);
-    if (s->behind)
-        catch_up(f, s);
-    end_if_alone(f);
 }
 
 /* ---- the clock ----------------------------------------------------------------------------- */
 
+static void beat_channel(struct follow *f, struct channel *c)
+{
+    CLEANUP(freep) struct piece *piece = NULL;
+    struct err err;
+    struct buf *text = &f->channels.scrap;
+    add_beat(text, c, c->told);
+    if (channel_cut(&f->channels, c, text, c->told, c->told, &piece, &err) < 0)
+        return; /* the next one comes soon */
+    for (struct http_link *l = c->streams.next; l != &c->streams; l = l->next) {
+        struct stream *s = HTTP_LINKED(l, struct stream, link);
+        if (!s->behind && http_stream_unsent(s->x) == 0)
+            give(s, piece);
+    }
+}
+
 static void beat(struct follow *f, int64_t now_ms)
 {
-    static const char comment[] = ":\n\n";
-    for (struct http_link *l = f->streams.next; l != &f->streams; l = l->next) {
-        struct stream *s = HTTP_LINKED(l, struct stream, link);
-        if (http_stream_unsent(s->x) == 0)
-            http_stream_write(s->x, comment, sizeof(comment) - 1);
-    }
+    for (int i = 0; i < CHANNELS; i++)
+        if (f->channels.of[i].n_streams > 0)
+            beat_channel(f, &f->channels.of[i]);
     f->beat_ms = now_ms + HEARTBEAT_MS;
 }
 
@@ -335,7 +411,9 @@ void follow_run(struct follow *f)
         return;
     int64_t now_ms = clock_mono_ms();
     if (f->news && now_ms >= f->read_at_ms)
-        read_news(f);
+        read_news(f, now_ms);
+    if (f->untold && now_ms >= f->tell_at_ms)
+        tell_all(f, now_ms);
     if (now_ms >= f->due_ms)
         answer_due(f, now_ms);
     if (now_ms >= f->beat_ms)
@@ -350,6 +428,8 @@ int follow_sleep_ms(struct follow *f)
     int64_t at_ms = f->beat_ms < f->due_ms ? f->beat_ms : f->due_ms;
     if (f->news && f->read_at_ms < at_ms)
         at_ms = f->read_at_ms;
+    if (f->untold && f->tell_at_ms < at_ms)
+        at_ms = f->tell_at_ms;
     int64_t ms = at_ms - clock_mono_ms();
     return ms < 0 ? 0 : ms < HEARTBEAT_MS ? (int)ms : HEARTBEAT_MS;
 }
@@ -384,123 +464,48 @@ void follow_wait(struct api_thread *t, struct http_exchange *x, const char *id, 
 
 /* ---- GET /events --------------------------------------------------------------------------- */
 
-struct events_query {
-    bool has_after, has_limit;
-    uint64_t after, limit;
-};
-
-/* NULL: all is well. */
-static const char *read_events_query(const struct http_request *request, struct events_query *ret)
+static void greet(struct follow *f, struct stream *s)
 {
-    const char *fault = NULL;
-    struct query q = { .rest = request->query };
-    int more;
-    while ((more = query_next(&q, &fault)) > 0) {
-        if (strcmp(q.name, "after") == 0) {
-            ret->has_after = query_number(q.value, 0, INT64_MAX, &ret->after);
-            if (!ret->has_after)
-                return "after must be the seq of an event, or 0";
-        } else if (strcmp(q.name, "limit") == 0) {
-            ret->has_limit = query_number(q.value, 1, LIST_LIMIT_MAX, &ret->limit);
-            if (!ret->has_limit)
-                return "limit must be a number from 1 to 1000";
-        } else {
-            return "the parameters are after and limit";
-        }
-    }
-    return more < 0 ? fault : NULL;
-}
-
-static void reply_feed_fault(struct api_thread *t, struct http_exchange *x, const struct err *err)
-{
-    if (err->code == ERR_UNSUPPORTED)
-        api_problem(t, x, 501, "This kind of store keeps no feed.", NULL, NULL);
-    else
-        api_store_is_away(t, x, err);
-}
-
-static void list_events(struct api_thread *t, struct http_exchange *x, const struct events_query *q)
-{
-    CLEANUP(feed_page_release) struct feed_page page = { 0 };
+    CLEANUP(freep) struct piece *piece = NULL;
     struct err err;
-    unsigned limit = q->has_limit ? (unsigned)q->limit : LIST_DEFAULT;
-    if (store_feed(t->api->store, q->after, limit, &page, &err) < 0) {
-        reply_feed_fault(t, x, &err);
-        return;
-    }
-    (void)buf_adds(&t->body, "{\"events\":[");
-    for (size_t i = 0; i < page.n; i++) {
-        if (i > 0)
-            (void)buf_adds(&t->body, ",");
-        add_entry(&t->body, &page.entries[i]);
-    }
-    uint64_t next = page.n > 0 ? page.entries[page.n - 1].seq : page.last_seq;
-    (void)buf_addf(&t->body, "],\"next\":%" PRIu64 ",\"first\":%" PRIu64 "}", next, page.first_seq);
-    api_reply(t, x, 200, api_json_type, "Cache-Control: no-store\r\n");
+    struct buf *text = &f->channels.scrap;
+    (void)buf_adds(text, "retry: 2000\n\n");
+    if (s->channel->gzip)
+        http_stream_write(s->x, channel_gzip_head, sizeof(channel_gzip_head));
+    bool failed = channel_cut(&f->channels, s->channel, text, 0, 0, &piece, &err) < 0;
+    if (!failed)
+        give(s, piece);
+    if (failed || f->t->draining)
+        end_stream(f, s);
 }
 
-static void stream_events(struct api_thread *t, struct http_exchange *x,
-                          const struct events_query *q)
+int follow_stream(struct api_thread *t, struct http_exchange *x, const struct follow_from *from,
+                  struct err *err)
 {
     struct follow *f = t->follow;
     struct stream *s = http_app_data(x);
-    struct err err;
-    if (begin(f, &err) < 0) {
-        reply_feed_fault(t, x, &err);
-        return;
-    }
+    if (begin(f, err) < 0)
+        return -1;
     struct http_response head = { .status = 200,
                                   .content_type = "text/event-stream",
-                                  .fields =
-                                      "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n" };
+                                  .fields = from->gzip ? STREAM_FIELDS "Content-Encoding: gzip\r\n"
+                                                       : STREAM_FIELDS };
     s->exchange.waits = true;
     api_count(t, x, 200);
     if (http_stream_begin(x, &head)) {
         s->x = x;
-        s->seq = q->after < f->seq ? q->after : f->seq; /* of another store's feed: from now on */
-        s->behind = q->has_after && s->seq < f->seq;
+        s->channel = channels_get(&f->channels, from->states, from->gzip);
+        if (s->channel->n_streams++ == 0)
+            channel_restart(s->channel, f->seq);
+        s->seq = f->seq; /* also when after is of another store */
+        if (from->has_after && from->after < f->seq)
+            s->seq = from->after;
+        s->behind = s->seq < s->channel->told;
         http_link_init(&s->link);
-        http_link_append(&f->streams, &s->link);
+        http_link_append(&s->channel->streams, &s->link);
         f->n_streams++;
-        http_stream_write(x, "retry: 2000\n\n", 13);
-        if (t->draining)
-            end_stream(f, s);
+        greet(f, s);
     }
     end_if_alone(f);
-}
-
-static bool contains(struct http_slice text, const char *word)
-{
-    size_t len = strlen(word);
-    for (size_t i = 0; i + len <= text.len; i++)
-        if (strncasecmp(text.data + i, word, len) == 0)
-            return true;
-    return false;
-}
-
-/* A stream for who asks for one, or says nothing; pages for who asks for JSON, or for a page. */
-void api_get_events(struct api_thread *t, struct http_exchange *x,
-                    const struct http_request *request, const char *id)
-{
-    (void)id;
-    struct events_query q = { 0 };
-    const char *fault = read_events_query(request, &q);
-    struct http_slice accept = http_field(request, "accept");
-    struct http_slice last = http_field(request, "last-event-id");
-    bool stream = contains(accept, "text/event-stream") ||
-                  (!q.has_after && !q.has_limit && !contains(accept, "application/json"));
-    char text[24] = "";
-    if (last.data && last.len < sizeof(text))
-        memcpy(text, last.data, last.len);
-    if (!fault && last.data) {
-        q.has_after = query_number(text, 0, INT64_MAX, &q.after);
-        if (!q.has_after)
-            fault = "Last-Event-ID must be the id of an event";
-    }
-    if (fault)
-        api_problem(t, x, 400, fault, NULL, NULL);
-    else if (stream)
-        stream_events(t, x, &q);
-    else
-        list_events(t, x, &q);
+    return 0;
 }

@@ -8,7 +8,9 @@
  *   batch.c    many assets in one request
  *   list.c     pages of assets
  *   webhooks.c what became of events, and how to have them sent again
- *   follow.c   the feed: as a stream, as pages, and who waits for an asset's end
+ *   events.c   the feed: as a stream, or as pages
+ *   follow.c   streams of the feed, and who waits for an asset's end
+ *   channel.c  the feed's text, made once for all streams alike
  *   health.c   liveness, readiness, the API's own description
  *   metrics.c  what Prometheus reads
  *
@@ -108,11 +110,23 @@ void api_post_batch(struct api_thread *t, struct http_exchange *x,
 void api_list_assets(struct api_thread *t, struct http_exchange *x,
                      const struct http_request *request, const char *id);
 
+/* ---- events.c ---- */
+void api_get_events(struct api_thread *t, struct http_exchange *x,
+                    const struct http_request *request, const char *id);
+
 /* ---- follow.c ---- */
 int follow_new(struct api_thread *t, struct follow **ret_follow, struct err *err);
 void follow_free(struct follow *f);
-void api_get_events(struct api_thread *t, struct http_exchange *x,
-                    const struct http_request *request, const char *id);
+/* What a stream tells. */
+struct follow_from {
+    bool has_after; /* from behind this on; else from now on */
+    uint64_t after;
+    unsigned states; /* bit n: enum asset_state n */
+    bool gzip;       /* its client takes that */
+};
+/* Answer x with a stream. -1: it is not answered yet. */
+int follow_stream(struct api_thread *t, struct http_exchange *x, const struct follow_from *from,
+                  struct err *err);
 /* Keep x and answer it with the asset when it has ended, or wait_ms are over. */
 void follow_wait(struct api_thread *t, struct http_exchange *x, const char *id, int64_t wait_ms);
 /* Whether mail is the watch of f, which has something to read then. */

@@ -1,7 +1,11 @@
 /* An answer that is written piece by piece. */
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
+#include "base/cleanup.h"
 #include "http/loop.h"
 
 bool http_stream_begin(struct http_exchange *x, const struct http_response *response)
@@ -38,21 +42,39 @@ void http_keep(struct http_exchange *x)
  * something, so it is not told before the connection has its turn. */
 static void add(struct http_conn *c, const void *data, size_t len)
 {
-    if (!c->broken && http_out_add(c, data, len) < 0)
+    if (len > 0 && !c->broken && http_out_add(c, data, len) < 0)
         c->broken = true;
 }
 
+/* What one send takes of the parts. Whatever is wrong with the connection is met again at its turn. */
+static size_t send_now(struct http_conn *c, struct iovec *parts, size_t n)
+{
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = n };
+    ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+    if (sent <= 0)
+        return 0;
+    c->fresh = true; /* the client has not stalled */
+    return (size_t)sent;
+}
+
+/* Sent from where it is, if nothing waits before it: the same piece may be for a thousand clients, and is copied
+ * only for those who do not take it. */
 void http_stream_write(struct http_exchange *x, const void *data, size_t len)
 {
     struct http_conn *c = x->conn;
     if (!c || len == 0) /* an empty chunk would be the last one */
         return;
-    char size[24];
-    if (x->chunked)
-        add(c, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", len));
-    add(c, data, len);
-    if (x->chunked)
-        add(c, "\r\n", 2);
+    char size[24], end[] = "\r\n";
+    int size_len = x->chunked ? snprintf(size, sizeof(size), "%zx\r\n", len) : 0;
+    struct iovec parts[] = { { size, (size_t)size_len },
+                             { (void *)(uintptr_t)data, len },
+                             { end, x->chunked ? 2 : 0 } };
+    size_t sent = c->out || c->broken ? 0 : send_now(c, parts, ARRAY_LEN(parts));
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        size_t skip = sent < parts[i].iov_len ? sent : parts[i].iov_len;
+        sent -= skip;
+        add(c, (char *)parts[i].iov_base + skip, parts[i].iov_len - skip);
+    }
     http_conn_queue(c);
 }
 

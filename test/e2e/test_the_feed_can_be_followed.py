@@ -1,8 +1,11 @@
 """GET /events as a stream and as pages, and GET /assets/{id}?wait=…: who was away misses nothing."""
 import http.client
 import json
+import re
+import socket
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -82,6 +85,103 @@ def test_many_streams_see_the_same(servers):
         seen.append([event["seq"] for event in events])
         assert {event["id"] for event in events} == set(ids)
     assert all(seqs == list(range(1, 61)) for seqs in seen)
+
+
+def batch(assay, n):
+    lines = b"".join(b'{"assetPath":{"location":"local","path":"small.jpg"}}\n' for _ in range(n))
+    assert assay.request("POST", "/assets/images", lines, {"Content-Type": "application/x-ndjson"}).status == 202
+
+
+def test_a_slow_reader_misses_nothing_and_holds_up_nobody(servers):
+    assay = servers.start("--workers", "0")
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)    # the server must keep its place
+    slow.connect(("127.0.0.1", assay.port))
+    slow.settimeout(patient(10))
+    slow.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+    quick = Stream(assay)
+    for _ in range(2):
+        batch(assay, 10000)    # more than is kept ready for who is slow
+    assert [int(quick.next()["id"]) for _ in range(20000)] == list(range(1, 20001))
+    quick.close()
+    text, seqs = b"", []
+    while len(seqs) < 20000:
+        more = slow.recv(65536)
+        assert more
+        text += more
+        whole = text.rfind(b"\n\n") + 2
+        seqs += [int(seq) for seq in re.findall(rb"(?:^|\n)id: (\d+)\n", re.sub(rb"\r\n[0-9a-f]+\r\n", b"", text[:whole]))]
+        text = text[whole:]
+    slow.close()
+    assert seqs == list(range(1, 20001))
+
+
+# --- GET /events?state=…
+
+def test_a_stream_of_endings_only(assay):
+    before = assay.get("/events?after=0&limit=1000").json["next"]
+    stream = Stream(assay, "?state=success&state=failed")
+    good, bad = assay.submit("small.jpg"), assay.submit("text.jpg")
+    assay.ended(good)
+    assay.ended(bad)
+    for ending in (stream, Stream(assay, "?state=failed&state=success", Last_Event_ID=str(before))):
+        events = [json.loads(ending.next()["data"]) for _ in range(2)]
+        assert {(event["id"], event["state"]) for event in events} == {(good, "success"), (bad, "failed")}
+        ending.close()
+    page = assay.get(f"/events?after={before}&state=failed").json
+    assert [event["id"] for event in page["events"]] == [bad] and page["next"] == before + 6
+
+
+def test_who_waits_for_what_does_not_come_learns_how_far_it_was_looked(servers):
+    assay = servers.start("--workers", "0")
+    batch(assay, 2500)
+    stream = Stream(assay, "?state=failed&after=0")
+    ids = []
+    while ids[-1:] != ["2500"]:
+        name, _, value = stream.answer.readline().decode().rstrip("\n").partition(": ")
+        assert name in ("", "retry", "id")
+        ids += [value] if name == "id" else []
+    assert ids == ["1000", "2000", "2500"]    # so who comes back goes on from there
+    stream.close()
+
+
+def test_a_state_that_there_is_not_is_refused(assay):
+    for query in ("state=bogus", "state=", "state=Failed", "state=failed&state=x"):
+        problem(assay.get(f"/events?{query}"), 400)
+
+
+# --- compressed
+
+def test_a_stream_is_compressed_for_who_takes_that(servers):
+    assay = servers.start()
+    early = Stream(assay, Accept_Encoding="br, gzip")
+    first = assay.submit("text.jpg")
+    assay.ended(first)
+    late = Stream(assay, Accept_Encoding="gzip")
+    replay = Stream(assay, "?after=0", Accept_Encoding="br;q=1.0 , GZIP")
+    plain = Stream(assay, "?after=0", Accept_Encoding="identity, gzip;q=0")
+    second = assay.submit("small.jpg")
+    assert [event["state"] for event in plain.of(first, 3) + plain.of(second, 3)] == [
+        "queued", "started", "failed", "queued", "started", "success"]
+    assert plain.answer.headers["Content-Encoding"] is None
+    assay.stop()
+    for stream, seqs in ((early, range(1, 7)), (late, range(4, 7)), (replay, range(1, 7))):
+        assert stream.answer.headers["Content-Encoding"] == "gzip"
+        assert "Accept-Encoding" in stream.answer.headers["Vary"]
+        whole = zlib.decompressobj(31)    # a gzip file with a right sum
+        text = whole.decompress(stream.answer.read()).decode()
+        assert whole.eof and not whole.unused_data
+        assert [int(seq) for seq in re.findall(r"^id: (\d+)$", text, re.MULTILINE)] == list(seqs)
+
+
+def test_a_compressed_event_can_be_read_at_once(assay):
+    stream = Stream(assay, Accept_Encoding="gzip")
+    asset_id = assay.submit("small.jpg")
+    unpack, text = zlib.decompressobj(31), b""
+    while text.count(asset_id.encode()) < 3:
+        text += unpack.decompress(stream.answer.read1())
+    stream.close()
 
 
 def test_pages_of_the_feed(servers):

@@ -10,7 +10,7 @@ struct streamer {
     size_t flood; /* bytes that are written at once to /flood */
     sem_t began;
     atomic_int gone, drained, drains, refused, turns, sleep_ms, unsent;
-    atomic_int order; /* what wake() does: 1 write "more", 2 end */
+    atomic_int order; /* what wake() does: 1 write "more", 2 end, 3 write a flood and "more" */
 };
 static struct streamer streamer;
 
@@ -57,18 +57,35 @@ static void streamer_handle(void *ctx, struct http_exchange *x, const struct htt
     sem_post(&s->began);
 }
 
+static char flood_byte(size_t i)
+{
+    return (char)(i % 251);
+}
+
+static void write_flood(struct http_exchange *x, size_t len)
+{
+    char *bytes = malloc(len);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = flood_byte(i);
+    http_stream_write(x, bytes, len);
+    free(bytes);
+}
+
 static void streamer_wake(void *ctx)
 {
     struct streamer *s = ctx;
     uint64_t ignored;
     (void)!read(s->wake_fd, &ignored, sizeof(ignored));
+    int what = atomic_load(&s->order); /* once: what is written may be answered by the next order */
     for (size_t i = 0; i < s->n; i++) {
-        if (atomic_load(&s->order) == 1)
-            http_stream_write(s->x[i], "more", 4);
-        else
+        if (what == 3)
+            write_flood(s->x[i], s->flood);
+        if (what == 2)
             http_stream_end(s->x[i]);
+        else
+            http_stream_write(s->x[i], "more", 4);
     }
-    s->n = atomic_load(&s->order) == 1 ? s->n : 0;
+    s->n = what == 2 ? 0 : s->n;
 }
 
 static void streamer_gone(void *ctx, struct http_exchange *x)
@@ -269,6 +286,30 @@ static void a_writer_is_told_when_all_was_taken(void **state)
     (void)close(fd);
 }
 
+static void a_piece_that_is_taken_in_part_arrives_whole(void **state)
+{
+    (void)state;
+    streamer.flood = 16 * 1024 * 1024; /* more than a socket takes at once */
+    config.write_ms = 10000;
+    start_streamer();
+    int fd = client();
+    send_text(fd, GET("/stream"));
+    expect(fd, STREAM_HEAD "\r\n5\r\nhello\r\n");
+    order(3);
+    expect(fd, "1000000\r\n");
+    char bytes[65536];
+    for (size_t got = 0; got < streamer.flood;) {
+        size_t left = streamer.flood - got;
+        ssize_t n = receive(fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes));
+        assert_true(n > 0);
+        for (ssize_t i = 0; i < n; i++, got++)
+            if (bytes[i] != flood_byte(got))
+                fail_msg("another byte at %zu", got);
+    }
+    expect(fd, "\r\n4\r\nmore\r\n");
+    (void)close(fd);
+}
+
 static void a_drain_ends_streams(void **state)
 {
     (void)state;
@@ -343,6 +384,7 @@ int main(void)
         STREAM_TEST(a_client_that_leaves_is_told_of),
         STREAM_TEST(a_client_that_takes_nothing_is_cut_off),
         STREAM_TEST(a_writer_is_told_when_all_was_taken),
+        STREAM_TEST(a_piece_that_is_taken_in_part_arrives_whole),
         STREAM_TEST(a_drain_ends_streams),
         STREAM_TEST(a_body_may_be_as_long_as_its_path_allows),
         STREAM_TEST(long_bodies_share_one_limit),
