@@ -389,9 +389,14 @@ static void say_ready(const struct server *s)
                  LOG_S("why", "ASSAY_SANDBOX=off: hostile images are read without it"));
     if (s->keys)
         log_info("keys", LOG_I("count", http_keys_count(s->keys)));
-    if (s->api_server && !s->keys && !is_loopback(c->listen))
-        log_warn("open_to_network", LOG_S("listen", c->listen),
-                 LOG_S("why", "anyone who reaches this port can post; no API key is set"));
+    if (!s->api_server || s->keys || is_loopback(c->listen))
+        return;
+    log_warn("open_to_network", LOG_S("listen", c->listen),
+             LOG_S("why", "anyone who reaches this port can post; no API key is set"));
+    if (policy_reaches_inside(s->policy))
+        log_warn("webhooks_inside", LOG_S("setting", "ASSAY_WEBHOOK_ALLOW"),
+                 LOG_S("is", c->webhook_allow),
+                 LOG_S("why", "and have webhooks sent to loopback and private addresses"));
 }
 
 int parts_main(const char *name, enum command command, unsigned parts, int argc, char *argv[])

@@ -251,6 +251,11 @@ bool policy_is_off(const struct policy *policy)
     return policy->off;
 }
 
+bool policy_reaches_inside(const struct policy *policy)
+{
+    return (policy->allow_named & ~policy->deny_named) & (NAMED_LOOPBACK | NAMED_PRIVATE);
+}
+
 static bool any_holds(const struct net nets[], size_t n, const uint8_t address[static 16])
 {
     for (size_t i = 0; i < n; i++)

@@ -17,6 +17,8 @@ struct policy;
 int policy_new(const char *allow, const char *deny, struct policy **ret_policy, struct err *err);
 void policy_free(struct policy *policy);
 bool policy_is_off(const struct policy *policy); /* allow was "none" */
+/* Whether loopback or private addresses are allowed by name: those that a firewall hides from outside. */
+bool policy_reaches_inside(const struct policy *policy);
 /* true: may be connected to. Else *ret_why names the rule. */
 bool policy_allows(const struct policy *policy, const struct sockaddr *address,
                    const char **ret_why);

@@ -79,11 +79,14 @@ def test_a_start_without_a_good_key_is_refused(variables):
 
 
 def test_a_port_that_others_reach_without_a_key_is_warned_of(servers):
-    assay = servers.new()
-    assay.flags += ["--listen", f"0.0.0.0:{assay.port}"]
-    assay.start()
-    assert "open_to_network" in assay.log()
-    closed = servers.new(env={"ASSAY_API_KEY": KEY})
-    closed.flags += ["--listen", f"0.0.0.0:{closed.port}"]
-    closed.start()
-    assert "open_to_network" not in closed.log()
+    def warnings(*flags, everywhere=True, **more):
+        assay = servers.new(*flags, **more)
+        if everywhere:
+            assay.flags += ["--listen", f"0.0.0.0:{assay.port}"]
+        assay.start()
+        assay.stop()    # so that all of its log is there
+        return [name for name in ("open_to_network", "webhooks_inside") if f"event={name} " in assay.log()]
+    assert warnings() == ["open_to_network", "webhooks_inside"]
+    assert warnings("--webhook-allow", "public") == ["open_to_network"]
+    assert warnings(everywhere=False) == []
+    assert warnings(env={"ASSAY_API_KEY": KEY}) == []

@@ -237,6 +237,28 @@ static void none_allows_nothing(void **state)
         assert_false(allows(policy, addresses[i].address));
 }
 
+static void whether_it_reaches_inside_is_known_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *allow, *deny;
+        bool inside;
+    } rows[] = {
+        { "public,private,loopback", NULL, true },
+        { "public,loopback", NULL, true },
+        { "private", "loopback", true },
+        { "public", NULL, false },
+        { "public,private,loopback", "private,loopback", false },
+        { "public,10.1.2.3", NULL, false }, /* on purpose: it was written out */
+        { "none", NULL, false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(policy_freep) struct policy *policy = policy_of(rows[i].allow, rows[i].deny);
+        if (policy_reaches_inside(policy) != rows[i].inside)
+            fail_msg("allow %s: wrong", rows[i].allow);
+    }
+}
+
 static void sockets_of_other_families_are_refused(void **state)
 {
     (void)state;
@@ -301,6 +323,7 @@ int main(void)
         cmocka_unit_test(the_families_do_not_match_each_other),
         cmocka_unit_test(ports_of_other_protocols_are_refused_even_where_a_cidr_is_open),
         cmocka_unit_test(none_allows_nothing),
+        cmocka_unit_test(whether_it_reaches_inside_is_known_by_name),
         cmocka_unit_test(sockets_of_other_families_are_refused),
         cmocka_unit_test(what_is_no_list_is_refused_by_name),
     };
