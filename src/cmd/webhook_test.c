@@ -105,19 +105,25 @@ static double info_ms(CURL *easy, CURLINFO info)
     return (double)us / 1000;
 }
 
-/* What libcurl came to, as lines. */
+/* What libcurl came to, as lines. A failure begins with the word that the log has for it. */
 static bool tell_transfer(struct transfer *t, CURLcode code, const char *url, const char *reason)
 {
     struct answer answer;
-    char text[512], *ip = NULL;
+    char text[512], why[512], *ip = NULL;
+    long local_port = 0;
+    curl_off_t sent_len = 0;
     double connect_ms = info_ms(t->easy, CURLINFO_CONNECT_TIME_T);
     double tls_ms = info_ms(t->easy, CURLINFO_APPCONNECT_TIME_T);
     bool https = strncasecmp(url, "https:", 6) == 0;
     transfer_answer(t, code, clock_wall_ms(), &answer);
-    const char *why = *reason ? reason : code == CURLE_OK ? "" : curl_easy_strerror(code);
+    (void)snprintf(why, sizeof(why), "%s: %s", answer.error ? answer.error : "",
+                   *reason ? reason : curl_easy_strerror(code));
     (void)curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &ip);
+    (void)curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &local_port);
+    (void)curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent_len);
     (void)snprintf(text, sizeof(text), "%.60s, %.1f ms", ip ? ip : "", connect_ms);
-    bool connected = connect_ms > 0 || (answer.error && strcmp(answer.error, "tls") == 0);
+    /* The time is there only when TLS, too, has come about. */
+    bool connected = connect_ms > 0 || local_port > 0;
     if (!say("connect", connected, connected ? text : why))
         return false;
     (void)snprintf(text, sizeof(text), "certificate and name are right, %.1f ms",
@@ -125,8 +131,11 @@ static bool tell_transfer(struct transfer *t, CURLcode code, const char *url, co
     if (https && !say("tls", tls_ms > 0, tls_ms > 0 ? text : why))
         return false;
     (void)snprintf(text, sizeof(text), "%zu bytes", t->body.len);
-    if (!say("send", t->final || code == CURLE_OK, t->final ? text : why))
+    bool sent = t->final || sent_len == (curl_off_t)t->body.len;
+    if (!say("send", sent, sent ? text : why))
         return false;
+    if (!t->final)
+        return say("status", false, why);
     const char *meaning = answer.status / 100 == 2   ? "delivered"
                           : answer.status / 100 == 3 ? "a redirect is a failure and not followed"
                           : answer.status == 410     ? "gone: it would not be tried again"

@@ -2,7 +2,10 @@
 import base64
 import shlex
 import signal
+import socket
+import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -57,6 +60,50 @@ def test_the_step_that_fails_is_named(url, step):
     assert (step, "failed") in steps(ended), ended.stdout
     assert all(result == "ok" for name, result in steps(ended) if name not in (step, "signature", "answer"))
     sink.close()
+
+
+@pytest.fixture
+def rude():
+    """Starts a receiver that answers every connection with these bytes, or with a reset if there are none."""
+    listeners = []
+
+    def start(answer):
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                connection.recv(65536)
+                connection.sendall(answer)
+                if not answer:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+        threading.Thread(target=serve, daemon=True).start()
+        return listener.getsockname()[1]
+    yield start
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+@pytest.mark.parametrize("scheme,answer,failed,word", [
+    ("http", b"", "status", "reset"), ("http", b"SSH-2.0-x\r\n\r\n", "status", "protocol"),
+    ("https", b"", "tls", "tls"), ("https", b"HTTP/1.1 400 X\r\n\r\n", "tls", "tls")])
+def test_a_receiver_that_breaks_off_has_been_reached(rude, scheme, answer, failed, word):
+    ended = run("webhook", "test", f"{scheme}://127.0.0.1:{rude(answer)}/")
+    done = {"tls": ["connect"], "status": ["connect", "send"]}[failed]
+    assert [step for step in steps(ended) if step[0] != "signature"][3:] == \
+        [(step, "ok") for step in done] + [(failed, "failed")], ended.stdout
+    assert f"failed  {word}: " in ended.stdout    # as in the table of docs/WEBHOOKS.md
+
+
+def test_nobody_there_is_told_in_the_word_of_the_log():
+    ended = run("webhook", "test", f"http://127.0.0.1:{free_port()}/")
+    assert "connect    failed  refused: " in ended.stdout
 
 
 def test_one_good_address_of_two_is_enough(sink):
