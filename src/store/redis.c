@@ -14,8 +14,9 @@
 
 enum {
     DEFAULT_LEASE_MS = 30 * 1000,
-    SKEW_MIN_MS = 1000, /* clocks that differ by less are as good as the same */
-    JITTER_MS = 200,    /* so that not all processes come back in one moment */
+    SKEW_MIN_MS = 1000,         /* clocks that differ by less are as good as the same */
+    SKEW_PERIOD_MS = 60 * 1000, /* after which they are compared again */
+    JITTER_MS = 200,            /* so that not all processes come back in one moment */
 };
 
 DEFINE_FREEP(struct store *, store_close)
@@ -102,6 +103,12 @@ static int check_server(redisContext *c, struct err *err)
     return 0;
 }
 
+static bool differs(int64_t ms)
+{
+    return ms <= -SKEW_MIN_MS || ms >= SKEW_MIN_MS;
+}
+
+/* Due times are by Redis's clock, so that they mean the same to all. */
 static void read_skew(struct redis_store *s, redisContext *c)
 {
     CLEANUP(redis_reply_freep) redisReply *reply = NULL;
@@ -109,15 +116,27 @@ static void read_skew(struct redis_store *s, redisContext *c)
     redis_request_init(&r);
     redis_adds(&r, "TIME");
     int64_t before_ms = clock_wall_ms();
+    s->skew_mono = clock_mono_ms();
+    s->skew_wall = before_ms;
     if (redis_ask(c, &r, &reply, NULL) < 0 || !redis_is_array(reply, 2))
         return;
     int64_t server_ms =
         redis_number(reply->element[0]) * 1000 + redis_number(reply->element[1]) / 1000;
     int64_t skew_ms = server_ms - (before_ms + clock_wall_ms()) / 2;
-    s->skew_ms = skew_ms > -SKEW_MIN_MS && skew_ms < SKEW_MIN_MS ? 0 : skew_ms;
+    if (!differs(skew_ms - s->skew_ms))
+        return;
+    s->skew_ms = differs(skew_ms) ? skew_ms : 0;
     if (s->skew_ms)
         log_warn("clock_differs", LOG_I("redis_ahead_ms", s->skew_ms),
                  LOG_S("why", "Redis's clock is used"));
+}
+
+/* Our clock may be set while we run; Redis's, too, which is seen later. */
+static void follow_clock(struct redis_store *s)
+{
+    int64_t passed_ms = clock_mono_ms() - s->skew_mono;
+    if (passed_ms >= SKEW_PERIOD_MS || differs(clock_wall_ms() - s->skew_wall - passed_ms))
+        read_skew(s, s->writer);
 }
 
 static bool read_hex(const char *text, size_t len, uint8_t out[PERMUTE_KEY_LEN])
@@ -322,6 +341,8 @@ static int redis_apply(struct store *base, struct step *steps[], size_t n, int64
             steps[i]->result = STEP_FAILED;
         return -1;
     }
+    if (had_writer)
+        follow_clock(s);
     CLEANUP(freep) bool *asked = calloc(n + 1, sizeof(*asked));
     (void)pthread_mutex_lock(&s->lock);
     leased_begin(&s->claims);

@@ -61,7 +61,8 @@ struct redis_store {
     /* the store thread's */
     redisContext *writer;
     struct redis_request request;
-    int64_t skew_ms; /* the server's clock minus ours; 0 while that is little */
+    int64_t skew_ms;              /* the server's clock minus ours; 0 while that is little */
+    int64_t skew_mono, skew_wall; /* our clocks when they were compared */
     int64_t connected_mono, retry_mono, looked_mono;
     bool failed;             /* the last batch did: the next one asks, whatever it holds */
     struct leased uncertain; /* runs whose ending was sent and not answered */
