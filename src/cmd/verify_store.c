@@ -28,7 +28,7 @@ int cmd_verify_store(int argc, char *argv[])
     (void)printf("%s", buf_str(&report));
     if (sound < 0) {
         (void)fprintf(stderr, "assay verify-store: %s\n", err.msg);
-        return err.code == ERR_UNSUPPORTED ? EXIT_USAGE : EXIT_FAULT;
+        return EXIT_FAULT;
     }
     (void)printf("%s\n", sound ? "sound" : "NOT SOUND");
     return sound ? EXIT_OK : EXIT_FAULT;

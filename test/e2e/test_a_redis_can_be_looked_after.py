@@ -1,14 +1,20 @@
 """What assay tells of a Redis to those who look after it."""
+import os
 import re
+import resource
 import shlex
 import shutil
+import signal
+import socketserver
 import subprocess
+import threading
 
 import pytest
 
 from harness import redis
 from harness.assay import run
 from harness.deadline import eventually
+from harness.redis import LEASE_S
 
 pytestmark = pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
 
@@ -129,3 +135,77 @@ def test_backup_says_how_a_redis_is_backed_up_and_it_is_so(fleet, servers, sink,
     fleet.worker()
     again = api.submit("small.jpg", **sink.all())
     assert again not in ids and sink.ending(again).state == "success"
+
+
+# --- assets that take workers along
+
+def edit(fleet, number, **fields):
+    """Change fields of an asset's record, as redis.lua has them."""
+    names = ("state", "run", "attempts", "urls", "accepted", "started", "ended", "since", "deaths", "codes", "holder")
+    record = dict(zip(names, fleet.redis.ask("HGET", f"{{assay:0}}:a:{number}", "s").split()))
+    record.update({name: str(value) for name, value in fields.items()})
+    fleet.redis.ask("HSET", f"{{assay:0}}:a:{number}", "s", " ".join(record.values()))
+    return record
+
+
+def test_an_asset_over_which_three_workers_died_ends_before_it_takes_another_along(fleet, sink):
+    api, doomed = fleet.part("api"), fleet.worker()
+    for pid in eventually(doomed.validators, 5, "there are validators"):
+        os.kill(pid, signal.SIGSTOP)
+    poison = api.submit("good.jpg", **sink.all())
+    eventually(lambda: api.asset(poison)["state"] == "started", 5, "a worker has it")
+    edit(fleet, 1, deaths=2)
+    doomed.kill()
+    heir = fleet.worker()
+    ending = sink.ending(poison, within=LEASE_S + 10)
+    assert ending.state == "failed" and ending.json["errors"] == {"asset": ["is corrupt"]}
+    assert f"event=asset_poisonous asset={poison}" in heir.log()
+    assert api.settled(poison)["errors"] == {"asset": ["is corrupt"]}
+    assert verify(fleet).returncode == 0
+
+
+def test_an_asset_that_cannot_be_read_in_ten_attempts_is_not_reachable(fleet, sink):
+    api, worker = fleet.part("api"), fleet.worker()
+    soft, hard = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (3, hard))    # no file can be opened
+    unread = api.submit("good.jpg", **sink.all())
+    eventually(lambda: "event=asset_fault" in worker.log(), 5, "the first attempt failed")
+    eventually(lambda: fleet.redis.ask("ZCARD", "{assay:0}:delayed") == "1", 5, "it waits for the second")
+    assert api.asset(unread)["state"] == "started"
+    edit(fleet, 1, attempts=9)
+    ended = api.ended(unread, within=30)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    assert ended["state"] == "failed" and ended["attempts"] == 10
+    assert sink.ending(unread).json["errors"] == {"asset": ["is not reachable"]}
+    api.settled(unread)
+    assert verify(fleet).returncode == 0
+
+
+# --- what is no Redis of ours
+
+class OldRedis(socketserver.ThreadingTCPServer):
+    """Says that it is Redis 6.2, and knows no functions."""
+    daemon_threads = True
+
+    class RequestHandlerClass(socketserver.StreamRequestHandler):    # pylint: disable=invalid-name
+        def handle(self):
+            while head := self.rfile.readline():
+                words = []
+                for _ in range(int(head[1:])):
+                    words.append(self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2])
+                info = b"# Server\r\nredis_version:6.2.16\r\nredis_mode:standalone\r\n"
+                self.wfile.write({b"SELECT": b"+OK\r\n", b"INFO": b"$%d\r\n%s\r\n" % (len(info), info)}
+                                 .get(words[0], b"-ERR unknown command\r\n"))
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.RequestHandlerClass)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@pytest.mark.parametrize("command,code", [(("api", "--listen", "127.0.0.1:0"), 78), (("verify-store",), 1)])
+def test_a_redis_older_than_7_is_refused(tmp_path, command, code):
+    with OldRedis() as old:
+        ended = run(*command, "--store", f"redis://127.0.0.1:{old.server_address[1]}/0", cwd=tmp_path)
+        old.shutdown()
+    [line] = ended.stderr.splitlines()
+    assert ended.returncode == code and "Redis 6.2.16 is too old: 7.0 is the least" in line, ended
