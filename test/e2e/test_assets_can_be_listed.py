@@ -51,6 +51,79 @@ def test_pages_of_one_state(listed):
     assert second["next"] is None
 
 
+# --- by what went wrong, where it lies, when it came
+
+@pytest.fixture(scope="module")
+def mixed(module_servers):
+    """A server and 24 assets, [(id, path)] in the order of their acceptance, of four kinds in turn."""
+    assay = module_servers.start()
+    paths = ["small.jpg", "text.jpg", "too-wide.jpg", "too-wide-and-high.jpg"]
+    assets = [(assay.submit(paths[i % 4]), paths[i % 4]) for i in range(24)]
+    for asset_id, _ in assets:
+        assay.ended(asset_id)
+    return assay, assets
+
+
+def paged(assay, query, limit):
+    """The ids of all pages, which are full but for the last."""
+    found, after = [], ""
+    while True:
+        page = assay.get(f"/assets?{query}&limit={limit}{after}").json
+        found += [asset["id"] for asset in page["assets"]]
+        if page["next"] is None:
+            return found
+        assert len(page["assets"]) == limit
+        after = f"&after={page['next']}"
+
+
+@pytest.mark.parametrize("limit", [1, 4, 1000])
+@pytest.mark.parametrize("query, right", [
+    ("code=too_wide", {"too-wide.jpg", "too-wide-and-high.jpg"}),
+    ("code=too_high", {"too-wide-and-high.jpg"}),
+    ("code=not_a_jpeg", {"text.jpg"}),
+    ("code=truncated", set()),
+    ("path=too-wide.jpg", {"too-wide.jpg"}),
+    ("path=too-wide", set()),
+    ("path=", set()),
+    ("state=failed&code=too_wide&path=too%2Dwide.jpg", {"too-wide.jpg"}),
+    ("state=success&path=small.jpg", {"small.jpg"}),
+    ("state=failed&path=small.jpg", set()),
+    ("state=success&code=too_wide", set()),
+])
+def test_by_state_code_and_path_page_by_page(mixed, query, right, limit):
+    assay, assets = mixed
+    assert paged(assay, query, limit) == [asset_id for asset_id, path in assets[::-1] if path in right]
+
+
+def test_by_the_time_of_acceptance(mixed):
+    assay, assets = mixed
+    times = [assay.get(f"/assets/{asset_id}").json["acceptedAt"] for asset_id, _ in assets]
+    middle = times[12]
+    for query, right in ((f"since={middle}", [i for (i, _), t in zip(assets, times) if t >= middle]),
+                         (f"until={middle}", [i for (i, _), t in zip(assets, times) if t < middle]),
+                         (f"since={middle}&until={middle}", [])):
+        assert paged(assay, query, 5) == right[::-1], query
+
+
+def test_a_new_run_that_succeeds_is_no_longer_listed_by_its_old_code(servers):
+    assay = servers.start()
+    with open(f"{assay.root}/mended.jpg", "wb") as f:
+        f.write(b"words")
+    asset_id = assay.submit("mended.jpg")
+    assay.ended(asset_id)
+    assert paged(assay, "code=not_a_jpeg", 10) == [asset_id]
+    with open(f"{assay.root}/small.jpg", "rb") as good, open(f"{assay.root}/mended.jpg", "wb") as f:
+        f.write(good.read())
+    assay.request("POST", f"/assets/{asset_id}/retry", b"", {"Content-Type": "application/json"})
+    assert assay.get(f"/assets/{asset_id}?wait=30s").json["state"] == "success"
+    assert paged(assay, "code=not_a_jpeg", 10) == [] and paged(assay, "path=mended.jpg", 10) == [asset_id]
+
+
+@pytest.mark.parametrize("query", ["code=bogus", "code=", "code=TOO_WIDE", "since=yesterday", "until=", "path=%00"])
+def test_filters_that_are_no_good_are_refused(mixed, query):
+    problem(mixed[0].get(f"/assets?{query}"), 400)
+
+
 def test_what_comes_meanwhile_does_not_shift_the_pages(servers):
     assay = servers.start("--workers", "0")
     ids = [assay.submit("small.jpg") for _ in range(4)]
