@@ -181,8 +181,8 @@ def rescue_s(redis, root):
     """From the death of a worker that holds assets until the last of them has ended, and how many it held."""
     flags = "--workers", "1", "--root", root, "--lease", f"{LEASE_S}s"
     ended = redis.in_state(2)
-    doomed = Part("worker", redis, *flags)
     fill(redis, asset_body("slow.jpg"), HELD_OF)
+    doomed = Part("worker", redis, *flags)
     wait_for(lambda: redis.in_state(2) > ended, 20, "a worker works")
     doomed.kill()
     begun, rescued = time.monotonic(), redis.counted("rescued")
