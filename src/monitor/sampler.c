@@ -24,9 +24,9 @@ static int duration_of(struct store *store, const struct feed_entry *e, int64_t 
     return found;
 }
 
-/* Up to PAGES pages, spread evenly over what came after `from` up to `to`. */
-static int read_durations(struct store *store, uint64_t from, uint64_t to, int64_t *durations,
-                          size_t *ret_n, struct err *err)
+/* Up to PAGES pages, spread evenly over what came after `from` up to `to`, and after since_ms. */
+static int read_durations(struct store *store, uint64_t from, uint64_t to, int64_t since_ms,
+                          int64_t *durations, size_t *ret_n, struct err *err)
 {
     uint64_t stride = (to - from) / PAGES > PAGE_LEN ? (to - from) / PAGES : PAGE_LEN;
     size_t n = 0;
@@ -35,6 +35,8 @@ static int read_durations(struct store *store, uint64_t from, uint64_t to, int64
         if (store_feed(store, at, PAGE_LEN, &page, err) < 0)
             return -1;
         for (size_t i = 0; i < page.n && n < DURATIONS_MAX; i++) {
+            if (page.entries[i].at_ms <= since_ms)
+                continue;
             int found = duration_of(store, &page.entries[i], &durations[n], err);
             if (found < 0)
                 return -1;
@@ -45,8 +47,10 @@ static int read_durations(struct store *store, uint64_t from, uint64_t to, int64
     return 0;
 }
 
-static int read_latency(struct monitor_sampler *sampler, struct store *store, struct latency *ret,
-                        struct err *err)
+/* Of what ended since this was called last; the first time, in the minute before. Where another process
+ * has made the sample already, nothing is read, and the next one begins here. */
+static int read_latency(struct monitor_sampler *sampler, struct store *store, bool made,
+                        int64_t now_ms, struct latency *ret, struct err *err)
 {
     CLEANUP(feed_page_release) struct feed_page newest = { 0 };
     CLEANUP(freep) int64_t *durations = malloc(DURATIONS_MAX * sizeof(*durations));
@@ -55,14 +59,17 @@ static int read_latency(struct monitor_sampler *sampler, struct store *store, st
         return err_set(err, ERR_NOMEM, "out of memory");
     if (store_feed(store, sampler->feed_seq, 1, &newest, err) < 0)
         return -1;
-    uint64_t from = sampler->feed_seq;
-    if (!sampler->has_seq || from > newest.last_seq)
-        from = newest.last_seq;
+    uint64_t from = sampler->feed_seq, to = newest.last_seq;
+    int64_t since_ms = sampler->has_seq ? 0 : now_ms - ring_period_ms(RING_MINUTE);
+    if (!sampler->has_seq)
+        from = to > DURATIONS_MAX ? to - DURATIONS_MAX : 0;
+    if (made || from > to)
+        from = to;
     if (from + 1 < newest.first_seq) /* some were pruned meanwhile */
         from = newest.first_seq - 1;
-    if (read_durations(store, from, newest.last_seq, durations, &n, err) < 0)
+    if (read_durations(store, from, to, since_ms, durations, &n, err) < 0)
         return -1;
-    sampler->feed_seq = newest.last_seq;
+    sampler->feed_seq = to;
     sampler->has_seq = true;
     *ret = latency_of(durations, n);
     return 0;
@@ -127,7 +134,11 @@ int monitor_sample(struct monitor_sampler *sampler, struct store *store, struct 
     struct latency latency = { 0 };
     if (store_stats(store, &stats, err) < 0)
         return -1;
-    if (read_latency(sampler, store, &latency, err) < 0 && err->code != ERR_UNSUPPORTED)
+    int made = has_sample(store, RING_MINUTE, now_ms, err);
+    if (made < 0)
+        return -1;
+    if (read_latency(sampler, store, made, now_ms, &latency, err) < 0 &&
+        err->code != ERR_UNSUPPORTED)
         return -1;
     for (int ring = 0; ring < RINGS; ring++)
         if (sample_ring(store, service, (enum ring)ring, &stats, latency, now_ms, err) < 0)

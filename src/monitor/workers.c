@@ -98,6 +98,8 @@ static void add_threads(struct page *p, const struct store_process *w)
     if (wanted_of(w) != w->active)
         (void)buf_addf(p->out, " <span class=\"pending\">→ %u</span>", wanted_of(w));
     (void)buf_addf(p->out, "</td><td class=\"n\">%u</td><td>", w->busy);
+    if (w->n_assets == 0)
+        (void)buf_adds(p->out, "–");
     for (unsigned i = 0; i < w->n_assets; i++) {
         (void)buf_adds(p->out, i ? " " : "");
         html_asset_link(p, w->assets[i]);
@@ -135,9 +137,8 @@ static void add_worker(struct page *p, const struct store_process *w)
     html_text(p, w->version);
     (void)buf_adds(p->out, "</td><td class=\"n\">");
     html_duration(p, p->now_ms - w->since_ms);
-    (void)buf_adds(p->out, "</td><td class=\"n\">");
-    html_duration(p, p->now_ms - w->seen_ms);
-    (void)buf_adds(p->out, " ago</td><td class=\"n\">");
+    (void)buf_addf(p->out, "</td><td class=\"n\">%" PRId64 " s ago</td><td class=\"actions\">",
+                   (p->now_ms - w->seen_ms) / 1000);
     add_actions(p, w, buf_str(&escaped));
     (void)buf_adds(p->out, "</td></tr>\n");
 }

@@ -136,10 +136,12 @@ def test_the_monitor_tells_of_every_worker(fleet, sink):
     assert sum(w["failed"] for w in all_of_them.values()) == 20
     page = monitor.get("/workers").body.decode()
     assert all(name in page for name in all_of_them)
-    # one that fell silent, of an older version; and one that is silent for so long that it is gone
-    for number, age in ((98, 31), (99, 20)):
-        words = f"{int(1000 * (time.time() - age))} 30000 worker old 0.9 {number} 4 1 7 0 1"
+    # one that fell silent, of an older version; the container that it was started again in, which has all its
+    # names; and one that is silent for so long that it is gone
+    for number, pid, age, done in ((97, 99, 25, 6), (98, 98, 31, 0), (99, 99, 20, 7)):
+        words = f"{int(1000 * (time.time() - age))} 30000 worker old 0.9 {pid} 4 1 {done} 0 1"
         fleet.redis.ask("HSET", "{assay:0}:procs", number, words)
+    assert monitor.get("/api/workers").body.count(b'"old:99"') == 1
     late = workers_of(monitor)["old:99"]
     assert late["status"] is False and late["state"] == "late" and late["processed"] == 7
     assert late["failed"] is None and "old:98" not in workers_of(monitor)

@@ -9,7 +9,7 @@ import urllib.parse
 import pytest
 
 from harness import disk, pictures, redis
-from harness.assay import run
+from harness.assay import free_port, run
 from harness.client import request
 from harness.deadline import eventually, patient
 from harness.sink import Answer
@@ -318,6 +318,18 @@ def test_an_origin_that_is_held_back_from_is_told(servers, sink):
     assert "every breaker is closed" not in page
 
 
+def test_of_many_origins_the_worst_are_told(servers):
+    assay = servers.start("--webhook-schedule", "1h")
+    origins = [f"http://127.0.0.1:{free_port()}" for _ in range(18)]    # nobody listens there
+    for i, origin in enumerate(origins):
+        for _ in range(10 if i < 17 else 14):
+            assay.submit("text.jpg", onStart=origin, onFailure=origin)
+    eventually(lambda: "and 2 more" in ask(assay, "/webhooks").body.decode(), 20, "all breakers are open")
+    told = ask(assay, "/api/webhooks").json["origins"]
+    assert len({origin["origin"] for origin in told}) == 16 and {o["origin"] for o in told} < set(origins)
+    assert [o["failed"] for o in told] == sorted((o["failed"] for o in told), reverse=True)
+
+
 def test_read_only_has_no_actions(servers):
     assay = servers.start("--monitor-read-only")
     asset_id = assay.submit("text.jpg")
@@ -500,6 +512,9 @@ def test_a_monitor_over_redis_shows_all_and_says_when_it_is_away(servers, tmp_pa
             answer = ask(monitor, path)
             assert answer.status == 503 and answer.headers["content-type"] == "application/problem+json"
         assert next(events(live(monitor)))[0] == "away"
+        for path in ("/workers/1/drain", "/workers/1/resize"):
+            assert ask(monitor, path).status == ask(monitor, path, "POST", "", FORM).status == 503
+        assert ask(monitor, "/api/worker/pool/shrink/a:1", "POST").status == 503
         away = ask(monitor, "/healthcheck")
         assert away.status == 503 and away.body == b"The store is away.\n"
         assert ask(monitor, "/healthz").status == 200    # it lives all the same

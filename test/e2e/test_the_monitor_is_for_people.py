@@ -7,6 +7,7 @@ import pytest
 
 from harness import browser as driver
 from harness.browser import ENTER, TAB, Browser
+from harness.client import request
 from harness.deadline import eventually
 from harness.sink import Sink
 
@@ -14,8 +15,8 @@ pytestmark = pytest.mark.skipif(driver.missing() is not None, reason=str(driver.
 
 CHARTS = "/usr/share/javascript/chart.js/chart.min.js"
 PAGES = ["/", "/?span=24h", "/?span=30d", "/assets", "/assets?state=failed", "/assets/GOOD", "/assets/BAD",
-         "/assets/BAD/retry", "/retry?code=too_wide", "/workers", "/queue", "/webhooks", "/webhooks?state=dead",
-         "/resend-dead"]
+         "/assets/BAD/retry", "/retry?code=too_wide", "/workers", "/workers/0/drain", "/workers/0/resize", "/queue",
+         "/webhooks", "/webhooks?state=dead", "/resend-dead"]
 
 # What a screen reader, a keyboard and weak eyes need (WCAG 2.2), as far as a program can tell.
 CHECKLIST = r"""
@@ -87,7 +88,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def person(browser, module_servers):
-    sink = Sink()
+    sink, broken = Sink(), Sink()    # two origins
     assay = module_servers.start("--workers", "2")
     refused = sink.url(500)
     ids = {"GOOD": assay.submit("good.jpg", **sink.all()),
@@ -96,10 +97,15 @@ def person(browser, module_servers):
         assay.settled(assay.submit(path))
     for asset_id in ids.values():
         assay.settled(asset_id)
+    fails = broken.url(*[500] * 50)
+    for _ in range(10):
+        assay.submit("text.jpg", onFailure=fails)
+    eventually(lambda: request(assay.monitor_port, "GET", "/api/webhooks").json["origins"], 10, "a breaker is open")
     browser.window(1280, 900)
     browser.scheme("light")
     yield Person(browser, assay, ids)
     sink.close()
+    broken.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -232,6 +238,40 @@ def test_webhooks_are_sent_again(wide):
     wide.browser.follow("Send all dead letters again")
     wide.browser.click(wide.browser.find("button.do"))
     eventually(lambda: "1 sent on their way again" in wide.browser.text("main"), 5, "it says so")
+
+
+def test_origins_that_are_held_back_from_are_shown(wide):
+    wide.go("/webhooks")
+    table = wide.browser.text("#origins")
+    assert "http://127.0.0.1:" in table and ("open" in table or "half-open" in table), table
+    assert f":{wide.assay.process.pid}" in table
+
+
+def test_a_worker_is_drained_resized_and_resumed(wide):
+    wide.go("/workers")
+    assert "online" in wide.browser.text("#workers") and "2 of 2" in wide.browser.text("#workers")
+
+    def do(action, then):
+        wide.browser.follow(action)
+        eventually(lambda: wide.at().endswith(action.lower()), 5, "it is asked")
+        assert "It goes on" in wide.browser.text("main") or action != "Drain"
+        then()
+        wide.browser.click(wide.browser.find("button.do"))
+        eventually(lambda: wide.at() == "/workers", 5, "the workers are shown again")
+
+    def one():
+        field = wide.browser.find("#active")
+        wide.browser.run("document.getElementById('active').value = ''")
+        wide.browser.type(field, "1")
+    do("Drain", lambda: None)
+    eventually(lambda: "drained" in wide.browser.text("#workers"), 10, "it is drained")
+    asset_id = wide.assay.submit("small.jpg")
+    do("Resize", one)
+    assert "1 of 2" in wide.browser.text("#workers")
+    wide.assay.ended(asset_id)
+    do("Drain", lambda: None)
+    do("Resume", lambda: None)
+    assert "2 of 2" in wide.browser.text("#workers") and "online" in wide.browser.text("#workers")
 
 
 def test_a_keyboard_is_enough(wide):

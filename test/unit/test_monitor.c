@@ -440,6 +440,37 @@ static void the_first_sample_of_a_minute_and_of_an_hour_stays(void **state)
     assert_int_equal(n, 2);
 }
 
+static void who_has_just_started_knows_how_long_assets_took_in_the_minute_before(void **state)
+{
+    static const struct {
+        int64_t ended_ms, took_ms;
+    } lives[] = { { 60 * MINUTE, 7 }, { 62 * MINUTE + 1, 500 }, { 63 * MINUTE, 300 } };
+    struct sampled *s = *state;
+    struct sample samples[4];
+    size_t n;
+    for (size_t i = 0; i < ARRAY_LEN(lives); i++) {
+        s->world.now_ms = lives[i].ended_ms - lives[i].took_ms;
+        (void)put_one(&s->world);
+        struct claim c = claim_one(&s->world);
+        s->world.now_ms = lives[i].ended_ms;
+        assert_int_equal(finish(&s->world, &c, true), STEP_DONE);
+    }
+    take_sample(s, 63 * MINUTE);
+    s->sampler = (struct monitor_sampler){ 0 };
+    take_sample(s, 63 * MINUTE + 5); /* the minute has its sample */
+    s->world.now_ms = 64 * MINUTE - 10;
+    (void)put_one(&s->world);
+    struct claim c = claim_one(&s->world);
+    s->world.now_ms = 64 * MINUTE;
+    assert_int_equal(finish(&s->world, &c, true), STEP_DONE);
+    take_sample(s, 64 * MINUTE);
+    assert_int_equal(store_history(s->world.store, RING_MINUTE, samples, 4, &n, NULL), 0);
+    assert_int_equal(n, 2);
+    struct latency first = sample_latency(&samples[0]), second = sample_latency(&samples[1]);
+    assert_true(first.known && first.p50_ms == 300 && first.p99_ms == 500);
+    assert_true(second.known && second.p50_ms == 10 && second.p99_ms == 10);
+}
+
 static void a_minute_without_endings_has_no_latency(void **state)
 {
     struct sampled *s = *state;
@@ -478,6 +509,9 @@ int main(void)
                                         sampled_setup, sampled_teardown),
         cmocka_unit_test_setup_teardown(the_first_sample_of_a_minute_and_of_an_hour_stays,
                                         sampled_setup, sampled_teardown),
+        cmocka_unit_test_setup_teardown(
+            who_has_just_started_knows_how_long_assets_took_in_the_minute_before, sampled_setup,
+            sampled_teardown),
         cmocka_unit_test_setup_teardown(a_minute_without_endings_has_no_latency, sampled_setup,
                                         sampled_teardown),
     };
