@@ -104,7 +104,8 @@ static int start_http(const char *listen, unsigned threads, unsigned max_connect
     return 0;
 }
 
-/* What has to exist before the first thread does. */
+/* The zygote has to exist before the first thread does. It makes the jailed children while the store is
+ * opened. */
 static int start_jail(struct server *s, struct err *err)
 {
     struct pool_config pool = { .validator = &validator_image,
@@ -212,6 +213,8 @@ static int start(struct server *s, struct err *err)
         return -1;
     if ((s->parts & PART_SENDER) && start_sender(s, err) < 0)
         return -1;
+    if ((s->parts & PART_WORKERS) && pool_ready(s->pool, err) < 0)
+        return err_add(err, "start the jailed children");
     if ((s->parts & PART_WORKERS) && start_workers(s, err) < 0)
         return -1;
     prepare_api(s); /* the monitor answers /metrics with it */
