@@ -35,7 +35,8 @@ LDFLAGS_release = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 CFLAGS_ALL  = -std=gnu17 $(WARN) $(FLAGS_$(MODE)) -Isrc -D_GNU_SOURCE \
               $(shell $(PKG_CONFIG) --cflags $(PACKAGES)) $(CFLAGS)
 LDFLAGS_ALL = $(FLAGS_$(MODE)) $(LDFLAGS_$(MODE)) $(LDFLAGS)
-LIBS        = $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lpthread -lm
+# src/webhook/libcurl.c loads libcurl when it is needed.
+LIBS        = $(shell $(PKG_CONFIG) --libs $(filter-out libcurl,$(PACKAGES))) -lpthread -lm
 # A test, bench or fuzz source that needs one more library says so in its first five lines:
 # `/* link: -ljpeg */`; or `/* link-if: libllhttp */`, linked only where pkg-config knows it.
 LINK        = $(shell sed -n '1,5s,^/\* link: \(.*\) \*/.*,\1,p' $(1)) \

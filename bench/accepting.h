@@ -29,13 +29,14 @@ static inline int acceptor_read(const struct acceptor *a, const struct http_requ
     CLEANUP(buf_release) struct buf detail, faults;
     buf_init(&detail, 1024);
     buf_init(&faults, 1 << 20);
+    static _Thread_local struct judge_known known;
     struct asset_request asset;
     if (asset_request_parse(request->body.data, request->body.len, &asset, &detail, &faults) !=
         REQUEST_OK)
         return 400;
     bool sound = true;
     for (int i = 0; i < NOTIFY_COUNT; i++)
-        sound = sound && judge_url(a->policy, asset.urls[i], NULL) != URL_INVALID;
+        sound = sound && judge_url_again(a->policy, &known, asset.urls[i]) != URL_INVALID;
     asset_request_release(&asset);
     return sound ? 0 : 422;
 }

@@ -176,7 +176,7 @@ int main(int argc, char **argv)
     CPU_ZERO(&here);
     CPU_SET(sched_getcpu(), &here);
     (void)sched_setaffinity(0, sizeof(here), &here); /* the children inherit it */
-    if (pool_new(&config, &pool, &err) < 0) {
+    if (pool_new(&config, &pool, &err) < 0 || pool_ready(pool, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

@@ -3,8 +3,10 @@
 #include <jansson.h>
 #include <openssl/sha.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "api/json_arena.h"
 #include "base/cleanup.h"
 
 static void json_freep(json_t **json)
@@ -208,7 +210,28 @@ static enum request_result load(const char *body, size_t len, unsigned max_depth
     return REQUEST_OK;
 }
 
-/* Takes a reference of root when it is of the right shape. */
+/* Copies of what request points to, in one block. */
+static bool keep(struct asset_request *request)
+{
+    const char **strings[] = { &request->path, &request->urls[0], &request->urls[1],
+                               &request->urls[2] };
+    size_t len = 0;
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++)
+        len += *strings[i] ? strlen(*strings[i]) + 1 : 0;
+    char *to = malloc(len);
+    if (!to)
+        return false;
+    request->text = to;
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
+        const char *from = *strings[i];
+        if (!from)
+            continue;
+        *strings[i] = to;
+        to = stpcpy(to, from) + 1;
+    }
+    return true;
+}
+
 static enum request_result check(json_t *root, struct asset_request *ret, struct buf *detail,
                                  struct buf *faults)
 {
@@ -226,7 +249,8 @@ static enum request_result check(json_t *root, struct asset_request *ret, struct
         (void)buf_adds(detail, "The body is not of the expected shape.");
         return REQUEST_WRONG_SHAPE;
     }
-    found.json = json_incref(root);
+    if (!keep(&found))
+        return REQUEST_NO_MEMORY;
     *ret = found;
     return REQUEST_OK;
 }
@@ -234,9 +258,13 @@ static enum request_result check(json_t *root, struct asset_request *ret, struct
 enum request_result asset_request_parse(const char *body, size_t len, struct asset_request *ret,
                                         struct buf *detail, struct buf *faults)
 {
-    CLEANUP(json_freep) json_t *root = NULL;
+    json_t *root = NULL;
+    json_arena_begin();
     enum request_result result = load(body, len, REQUEST_MAX_DEPTH, &root, detail);
-    return result == REQUEST_OK ? check(root, ret, detail, faults) : result;
+    if (result == REQUEST_OK)
+        result = check(root, ret, detail, faults);
+    json_arena_end();
+    return result;
 }
 
 enum request_result asset_array_parse(const char *body, size_t len, void **ret_array, size_t *ret_n,
@@ -275,6 +303,6 @@ void asset_array_release(void *array)
 
 void asset_request_release(struct asset_request *request)
 {
-    json_decref(request->json);
-    request->json = NULL;
+    free(request->text);
+    request->text = NULL;
 }

@@ -15,7 +15,7 @@
 enum { REQUEST_MAX_DEPTH = 16 };
 
 struct asset_request {
-    void *json; /* the parsed document; the strings below point into it */
+    char *text; /* what the strings below point into */
     const char *path;
     const char *urls[NOTIFY_COUNT]; /* NULL: absent or null */
 };

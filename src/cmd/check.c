@@ -254,7 +254,7 @@ int cmd_check(int argc, char *argv[])
                                       .sandbox = config.sandbox };
     struct check check = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
     (void)signal(SIGPIPE, SIG_DFL);
-    if (pool_new(&pool, &check.pool, &err) < 0) {
+    if (pool_new(&pool, &check.pool, &err) < 0 || pool_ready(check.pool, &err) < 0) {
         (void)fprintf(stderr, "assay check: %s\n", err.msg);
         return EXIT_NO_START;
     }

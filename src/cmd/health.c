@@ -8,6 +8,7 @@
 
 #include "cmd/commands.h"
 #include "cmd/config.h"
+#include "webhook/libcurl.h"
 
 enum { TIMEOUT_MS = 3000 };
 
@@ -44,7 +45,10 @@ int cmd_health(int argc, char *argv[])
     char url[512];
     health_url(config.listen, config.health_path, url, sizeof(url));
     long status = 0;
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (libcurl_load(&err) < 0) {
+        (void)fprintf(stderr, "assay health: %s\n", err.msg);
+        return EXIT_FAULT;
+    }
     CURL *curl = curl_easy_init();
     if (!curl)
         return EXIT_FAULT;
@@ -56,7 +60,6 @@ int cmd_health(int argc, char *argv[])
     CURLcode code = curl_easy_perform(curl);
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_cleanup(curl);
-    curl_global_cleanup();
     if (code != CURLE_OK) {
         (void)fprintf(stderr, "assay health: %s: %s\n", url, curl_easy_strerror(code));
         return EXIT_FAULT;

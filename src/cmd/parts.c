@@ -26,6 +26,7 @@
 #include "cmd/secrets.h"
 #include "monitor/monitor.h"
 #include "store/redis_url.h"
+#include "webhook/libcurl.h"
 #include "webhook/sender.h"
 #include "worker/worker.h"
 
@@ -36,6 +37,7 @@ enum {
     HOUSEKEEPING_MS = 60 * 1000,
     PRUNE_BATCH = 500,
     MAX_CONNECTIONS = 1024, /* of a listener that is not the API's */
+    PARTS_WITH_URLS = PART_API | PART_SENDER | PART_MONITOR,
     OTHER_FILES = 640, /* the store's, the workers', 256 webhooks under way, clients to turn away */
 };
 
@@ -104,7 +106,8 @@ static int start_http(const char *listen, unsigned threads, unsigned max_connect
     return 0;
 }
 
-/* What has to exist before the first thread does. */
+/* The zygote has to exist before the first thread does. It makes the jailed children while the store is
+ * opened. */
 static int start_jail(struct server *s, struct err *err)
 {
     struct pool_config pool = { .validator = &validator_image,
@@ -198,6 +201,8 @@ static int start(struct server *s, struct err *err)
     const struct config *c = &s->config;
     if ((s->parts & PART_WORKERS) && start_jail(s, err) < 0)
         return err_add(err, "start the jailed children");
+    if (s->parts & PARTS_WITH_URLS)
+        libcurl_preload();
     if ((s->parts & PART_SENDER) && secret_signer(c, &s->signer, err) < 0)
         return -1;
     if (secret_keys(c, &s->keys, err) < 0)
@@ -205,13 +210,17 @@ static int start(struct server *s, struct err *err)
     secrets_forget(&s->config, environ);
     if ((s->parts & (PART_WORKERS | PART_MONITOR)) && asset_root_open(c->root, &s->root, err) < 0)
         return err_add(err, "--root %s", c->root);
-    if ((s->parts & (PART_API | PART_SENDER | PART_MONITOR)) &&
+    if ((s->parts & PARTS_WITH_URLS) &&
         policy_new(c->webhook_allow, c->webhook_deny, &s->policy, err) < 0)
         return err_add(err, "--webhook-allow, --webhook-deny");
     if (open_store(s, err) < 0)
         return -1;
+    if ((s->parts & PARTS_WITH_URLS) && libcurl_load(err) < 0)
+        return -1;
     if ((s->parts & PART_SENDER) && start_sender(s, err) < 0)
         return -1;
+    if ((s->parts & PART_WORKERS) && pool_ready(s->pool, err) < 0)
+        return err_add(err, "start the jailed children");
     if ((s->parts & PART_WORKERS) && start_workers(s, err) < 0)
         return -1;
     prepare_api(s); /* the monitor answers /metrics with it */

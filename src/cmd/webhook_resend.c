@@ -9,6 +9,7 @@
 #include "cmd/config.h"
 #include "cmd/secrets.h"
 #include "cmd/webhook.h"
+#include "webhook/libcurl.h"
 
 enum { TIMEOUT_MS = 30 * 1000, ANSWER_MAX_LEN = 64 * 1024 };
 
@@ -107,9 +108,9 @@ int webhook_resend(int argc, char *argv[])
         (void)fprintf(stderr, "assay webhook resend: say one webhook's id, or --all-dead\n");
         return EXIT_USAGE;
     }
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-    int rc = post(buf_str(&url), buf_str(&field), &answer, &status, &err);
-    curl_global_cleanup();
+    int rc = libcurl_load(&err);
+    if (rc == 0)
+        rc = post(buf_str(&url), buf_str(&field), &answer, &status, &err);
     if (field.data)
         explicit_bzero(field.data, field.len);
     if (rc < 0) {

@@ -13,6 +13,7 @@
 #include "cmd/secrets.h"
 #include "cmd/webhook.h"
 #include "webhook/judge.h"
+#include "webhook/libcurl.h"
 #include "webhook/sender_transfer.h"
 #include "webhook/url.h"
 
@@ -225,9 +226,9 @@ int webhook_test(int argc, char *argv[])
         (void)fprintf(stderr, "assay webhook test: say one URL\n");
         return EXIT_USAGE;
     }
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-    int rc = walk(policy, signer, config.arguments[0], &err);
-    curl_global_cleanup();
+    int rc = libcurl_load(&err);
+    if (rc == 0)
+        rc = walk(policy, signer, config.arguments[0], &err);
     if (rc < 0)
         (void)fprintf(stderr, "assay webhook test: %s\n", err.msg);
     return rc == 0 ? EXIT_OK : EXIT_FAULT;

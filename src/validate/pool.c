@@ -58,7 +58,7 @@ static int set_receive_timeout(int socket, int ms, struct err *err)
     return 0;
 }
 
-/* Ask for a new child in exchange for the old one. Under the lock. */
+/* NULL: no request; what it says first, unasked. Under the lock, once there are threads. */
 static int ask_zygote(struct pool *pool, const struct zygote_request *request,
                       struct zygote_reply *ret_reply, int *ret_socket, struct err *err)
 {
@@ -74,8 +74,8 @@ static int ask_zygote(struct pool *pool, const struct zygote_request *request,
     const struct cmsghdr *c;
     ssize_t n = -1;
 
-    if (pool->zygote >= 0 &&
-        send(pool->zygote, request, sizeof(*request), MSG_NOSIGNAL) == (ssize_t)sizeof(*request))
+    if (pool->zygote >= 0 && (!request || send(pool->zygote, request, sizeof(*request),
+                                               MSG_NOSIGNAL) == (ssize_t)sizeof(*request)))
         do
             n = recvmsg(pool->zygote, &msg, MSG_CMSG_CLOEXEC);
         while (n < 0 && errno == EINTR);
@@ -138,9 +138,28 @@ static int greet_child(struct pool *pool, struct slot *slot, struct err *err)
         hello.err.msg[sizeof(hello.err.msg) - 1] = '\0';
         return err_set(err, ERR_UNSUPPORTED, "a child is not fit: %s", hello.err.msg);
     }
-    if (!pool->layers[0]) /* by pool_new(), before there are threads */
+    if (!pool->layers[0]) /* by pool_ready(), before anybody asks */
         name_layers(pool, hello.layers);
     return set_receive_timeout(slot->socket, pool->work.config.deadline_ms, err);
+}
+
+/* Make the zygote's new child, behind socket, the slot's. */
+static int take_child(struct pool *pool, struct slot *slot, const struct zygote_reply *reply,
+                      int socket, struct err *err)
+{
+    slot->socket = socket;
+    slot->pid = reply->new_pid;
+    slot->served = 0;
+    if (reply->new_pid == 0)
+        return err_errno(err, reply->errnum, "the zygote cannot make a child");
+    if (slot->socket < 0)
+        return err_set(err, ERR_NOMEM, "no descriptor left for a child's socket");
+    if (greet_child(pool, slot, err) < 0) {
+        closep(&slot->socket);
+        slot->socket = -1;
+        return -1;
+    }
+    return 0;
 }
 
 /* A fresh child for the slot. The old one's end is *ret_status, as of waitpid(), and is_death says
@@ -153,29 +172,18 @@ static int replace_child(struct pool *pool, struct slot *slot, bool is_death, in
     struct zygote_reply reply;
     /* Closed when the child is reaped: it would see the end and exit before it is killed. */
     CLEANUP(closep) int old_socket = TAKE_FD(slot->socket);
-    int r;
+    int socket, r;
 
     (void)old_socket;
     (void)pthread_mutex_lock(&pool->lock);
-    r = ask_zygote(pool, &request, &reply, &slot->socket, err);
+    r = ask_zygote(pool, &request, &reply, &socket, err);
     (void)pthread_mutex_unlock(&pool->lock);
     if (r < 0)
         return -1;
     *ret_status = reply.old_status;
     if (is_death)
         count_death(pool, reply.old_status);
-    slot->pid = reply.new_pid;
-    slot->served = 0;
-    if (reply.new_pid == 0)
-        return err_errno(err, reply.errnum, "the zygote cannot make a child");
-    if (slot->socket < 0)
-        return err_set(err, ERR_NOMEM, "no descriptor left for a child's socket");
-    if (greet_child(pool, slot, err) < 0) {
-        closep(&slot->socket);
-        slot->socket = -1;
-        return -1;
-    }
-    return 0;
+    return take_child(pool, slot, &reply, socket, err);
 }
 
 static bool send_file(struct slot *slot, int fd, uint64_t size)
@@ -393,7 +401,6 @@ static int fork_zygote(struct pool *pool, struct err *err)
 int pool_new(const struct pool_config *config, struct pool **ret_pool, struct err *err)
 {
     CLEANUP(pool_freep) struct pool *pool = calloc(1, sizeof(*pool));
-    int status;
 
     if (!pool)
         return err_set(err, ERR_NOMEM, "out of memory");
@@ -412,14 +419,23 @@ int pool_new(const struct pool_config *config, struct pool **ret_pool, struct er
         pool->slots[i].socket = -1;
     if (map_stages(&pool->work, err) < 0)
         return -1;
+    for (unsigned i = 0; i < config->slots; i++)
+        pool->slots[i].stage = pool->work.stages[i];
     if (fork_zygote(pool, err) < 0)
         return -1;
-    for (unsigned i = 0; i < config->slots; i++) {
-        pool->slots[i].stage = pool->work.stages[i];
-        if (replace_child(pool, &pool->slots[i], false, &status, err) < 0)
+    *ret_pool = TAKE(pool);
+    return 0;
+}
+
+int pool_ready(struct pool *pool, struct err *err)
+{
+    for (unsigned i = 0; i < pool->work.config.slots; i++) {
+        struct zygote_reply reply;
+        int socket;
+        if (ask_zygote(pool, NULL, &reply, &socket, err) < 0 ||
+            take_child(pool, &pool->slots[i], &reply, socket, err) < 0)
             return -1;
     }
-    *ret_pool = TAKE(pool);
     return 0;
 }
 

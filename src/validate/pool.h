@@ -23,9 +23,11 @@ struct pool_config {
     bool digest;  /* make the sha256 of each file */
 };
 
-/* Fork the zygote and one child a slot. No thread may exist yet. ERR_UNSUPPORTED: the jail cannot be
- * had here (no seccomp), and config asked for it. */
+/* Fork the zygote, which then makes one child a slot. No thread may exist yet. */
 int pool_new(const struct pool_config *config, struct pool **ret_pool, struct err *err);
+/* Wait until every child is in its jail; once, before the first check. ERR_UNSUPPORTED: the jail cannot
+ * be had here (no seccomp), and config asked for it. */
+int pool_ready(struct pool *pool, struct err *err);
 void pool_free(struct pool *pool);
 /* Which layers hold, for the start line and /readyz: "seccomp,landlock,rlimits", or "off". */
 const char *pool_layers(const struct pool *pool);

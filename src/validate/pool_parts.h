@@ -3,7 +3,8 @@
 /* pool_parts: the processes of a pool, and what they say to each other. Private to validate/.
  *
  *     caller ──zygote_request──▸ zygote      fork (and bury) a child
- *            ◂─zygote_reply + socket──       the caller's end of the child's socket
+ *            ◂─zygote_reply + socket──       the caller's end of the child's socket; first of all,
+ *                                            unasked, one for each slot
  *     caller ──check_request + file──▸ child
  *            ◂─check_reply────────────       first of all, unasked: CHECK_READY or CHECK_UNFIT
  *

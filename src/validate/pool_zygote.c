@@ -132,10 +132,30 @@ static void give_up_everything(int socket)
     (void)clearenv();
 }
 
+/* Bury the old child, make a new one, say so. false: nobody hears it. */
+static bool exchange(const struct pool_work *work, const struct zygote_request *request, int socket,
+                     struct abandoned *abandoned)
+{
+    struct zygote_reply reply = { .old_status = -1 };
+    int fd = -1;
+    bool sent;
+
+    reap_abandoned(abandoned);
+    if (request->old_pid > 0)
+        reply.old_status = bury(abandoned, request->old_pid);
+    reply.new_pid = make_child(work, request->slot, &fd);
+    reply.errnum = reply.new_pid ? 0 : errno;
+    sent = send_reply(socket, &reply, fd);
+    if (fd >= 0)
+        (void)close(fd);
+    return sent;
+}
+
 void zygote_run(const struct pool_work *work, int socket, pid_t parent)
 {
     struct abandoned abandoned = { .n = 0 };
-    struct zygote_request request;
+    struct zygote_request request = { .old_pid = 0 };
+    bool heard = true;
 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
         _exit(1);
@@ -146,21 +166,10 @@ void zygote_run(const struct pool_work *work, int socket, pid_t parent)
     socket = JAIL_SOCKET;
     if (work->config.sandbox && !JAIL_HAS_SANITIZER)
         (void)jail_landlock();
-    while (recv(socket, &request, sizeof(request), 0) == (ssize_t)sizeof(request)) {
-        struct zygote_reply reply = { .old_status = -1 };
-        int fd = -1;
-        bool sent;
-        reap_abandoned(&abandoned);
-        if (request.old_pid > 0)
-            reply.old_status = bury(&abandoned, request.old_pid);
-        reply.new_pid = make_child(work, request.slot, &fd);
-        reply.errnum = reply.new_pid ? 0 : errno;
-        sent = send_reply(socket, &reply, fd);
-        if (fd >= 0)
-            (void)close(fd);
-        if (!sent)
-            break;
-    }
+    for (; heard && request.slot < work->config.slots; request.slot++)
+        heard = exchange(work, &request, socket, &abandoned);
+    while (heard && recv(socket, &request, sizeof(request), 0) == (ssize_t)sizeof(request))
+        heard = exchange(work, &request, socket, &abandoned);
     /* The service is gone: the children see the end of their sockets; those that do not die with us. */
     for (int i = 0; i < REAP_MS && waitpid(-1, NULL, WNOHANG) >= 0; i++)
         wait_ms(1);

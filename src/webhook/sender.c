@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "webhook/libcurl.h"
 #include "webhook/sender_io.h"
 #include "webhook/sender_log.h"
 #include "webhook/sender_origin.h"
@@ -566,7 +567,6 @@ static void sender_free(struct sender *s)
     if (s->box.fd >= 0)
         mailbox_release(&s->box);
     free(s);
-    curl_global_cleanup();
 }
 
 DEFINE_FREEP(struct sender *, sender_free)
@@ -600,14 +600,11 @@ static int start_thread(struct sender *s, struct err *err)
 int sender_start(struct service *service, const struct policy *policy,
                  const struct sender_config *config, struct sender **ret_sender, struct err *err)
 {
-    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (code != CURLE_OK)
-        return err_set(err, ERR_UNSUPPORTED, "curl_global_init: %s", curl_easy_strerror(code));
+    if (libcurl_load(err) < 0)
+        return -1;
     struct sender *fresh = calloc(1, sizeof(*fresh));
-    if (!fresh) {
-        curl_global_cleanup();
+    if (!fresh)
         return err_set(err, ERR_NOMEM, "out of memory");
-    }
     CLEANUP(sender_freep) struct sender *s = fresh;
     s->box.fd = s->io.epoll_fd = s->io.wake_fd = -1;
     s->service = service;

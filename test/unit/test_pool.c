@@ -84,7 +84,7 @@ static struct pool *new_pool(unsigned slots, int deadline_ms, uint64_t max_bytes
 
     if (emulated())
         skip(); /* no jail: refused, rightly */
-    if (pool_new(&config, &pool, &err) < 0)
+    if (pool_new(&config, &pool, &err) < 0 || pool_ready(pool, &err) < 0)
         fail_msg("%s", err.msg);
     return pool;
 }
@@ -164,6 +164,7 @@ static void without_the_jail_files_are_judged_as_well(void **state)
 
     (void)state;
     assert_int_equal(0, pool_new(&config, &pool, &err));
+    assert_int_equal(0, pool_ready(pool, &err));
     assert_string_equal(pool_layers(pool), "off");
     assert_int_equal(0, check(pool, 0, "abc", &v));
     assert_false(v.has_sha256);

@@ -173,10 +173,49 @@ static void the_json_suite_is_judged_rightly(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* Its document takes more memory than the arena has at first; and what was read is ours for longer. */
+static void a_large_request_is_read_whole(void **state)
+{
+    (void)state;
+    enum { URL_LEN = 60000, FAULTS = 2000 };
+    struct outcome large, many, small;
+    struct buf body;
+    buf_init(&body, 1 << 20);
+    (void)buf_adds(&body,
+                   "{\"assetPath\":{\"location\":\"local\",\"path\":\"x\"},\"notifications\":"
+                   "{\"onFailure\":\"http://a/");
+    for (int i = 0; i < URL_LEN; i++)
+        (void)buf_adds(&body, i % 2 ? "b" : "\\u0061");
+    (void)buf_adds(&body, "\"}}");
+    parse(body.data, body.len, &large);
+    buf_clear(&body);
+    (void)buf_adds(&body, "{\"assetPath\":{\"location\":\"local\",\"path\":\"x\"}");
+    for (int i = 0; i < FAULTS; i++)
+        (void)buf_addf(&body, ",\"member %d\":[{\"a\":1.5}]", i);
+    (void)buf_adds(&body, "}");
+    parse(body.data, body.len, &many);
+    static const char after[] = "{\"assetPath\":{\"location\":\"local\",\"path\":\"y\"}}";
+    parse(after, sizeof(after) - 1, &small);
+    assert_int_equal(large.result, REQUEST_OK);
+    assert_string_equal(large.request.path, "x");
+    assert_int_equal(strlen(large.request.urls[NOTIFY_FAILURE]), strlen("http://a/") + URL_LEN);
+    assert_int_equal(strspn(large.request.urls[NOTIFY_FAILURE] + strlen("http://a/"), "ab"),
+                     URL_LEN);
+    assert_int_equal(many.result, REQUEST_WRONG_SHAPE);
+    assert_non_null(strstr(buf_str(&many.faults), "/member 1999"));
+    assert_int_equal(small.result, REQUEST_OK);
+    assert_string_equal(small.request.path, "y");
+    release(&large);
+    release(&many);
+    release(&small);
+    buf_release(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_request_is_read),
+        cmocka_unit_test(a_large_request_is_read_whole),
         cmocka_unit_test(notifications_may_be_left_out_or_null),
         cmocka_unit_test(every_fault_of_the_shape_is_named),
         cmocka_unit_test(what_is_not_json_is_explained),
