@@ -126,6 +126,9 @@ static CURLcode set_options(struct transfer *t, const struct transfer_config *co
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_PROXY, "");    /* else http_proxy in the environment would go round open_socket() */
     SET(CURLOPT_NOPROXY, "*"); /* else no_proxy is looked up there for every attempt */
+    /* No cache of names: libcurl walks through all of it at the end of every transfer. New connections are
+     * rare, and so each of them goes where its name leads now. */
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, t);
     if (t->io) {

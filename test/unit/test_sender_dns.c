@@ -1,23 +1,29 @@
-/* Name servers that never answer. The resolver is replaced: libcurl calls this program's getaddrinfo(),
- * on threads of its own, and for names under .stall. it does not come back before the test lets it. */
+/* Name servers that never answer, or not the same again. The resolver is replaced: libcurl calls this
+ * program's getaddrinfo(), on threads of its own. moves.example has another address each time; for all other
+ * names it does not come back before the test lets it. */
 #include "test_sender_rig.h"
 
+#include <dlfcn.h>
 #include <netdb.h>
 #include <stdatomic.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t let_go = PTHREAD_COND_INITIALIZER;
 static bool stalls = true;
-static atomic_uint asked, inside;
+static atomic_uint asked, inside, moves;
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                 struct addrinfo **ret)
 {
-    (void)node;
-    (void)service;
-    (void)hints;
     *ret = NULL;
     atomic_fetch_add(&asked, 1);
+    if (strcmp(node, "moves.example") == 0) {
+        int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+        char address[32];
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+        (void)snprintf(address, sizeof(address), "127.0.0.%u", 1 + atomic_fetch_add(&moves, 1));
+        return real(address, service, hints, ret);
+    }
     atomic_fetch_add(&inside, 1);
     (void)pthread_mutex_lock(&lock);
     while (stalls)
@@ -77,9 +83,30 @@ static void a_name_server_that_never_answers_stalls_nobody(void **state)
     rig_down(&rig);
 }
 
+/* The first attempt is reset, so that the second needs a connection of its own. */
+static void every_connection_goes_where_its_name_leads_now(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, "127.0.0.1", false);
+    (void)add(&rig, "moves.example", "/reset");
+    rig_send(&rig, (struct sender_config){ .total_timeout_ms = 10000 });
+    wait_results(&rig, 1);
+    if (atomic_load(&moves) == 0) {
+        rig_down(&rig);
+        skip(); /* this libcurl resolves by other means */
+    }
+    assert_string_equal(result(&rig, 0).error, "reset");
+    wait_results(&rig, 2);
+    assert_int_equal(result(&rig, 1).state, EVENT_DEAD);
+    assert_string_equal(result(&rig, 1).error, "disallowed"); /* 127.0.0.2 */
+    rig_down(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_connection_goes_where_its_name_leads_now),
         cmocka_unit_test(a_name_server_that_never_answers_stalls_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
