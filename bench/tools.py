@@ -94,13 +94,13 @@ class Program:
         return mine
 
     def cpu_s(self):
-        """Processor time that all threads of the tree have used."""
+        """Processor time that all threads of the tree have used, and its processes that were reaped."""
         total = 0
         for pid in self.tree():
             try:
                 with open(f"/proc/{pid}/stat", "rb") as f:
                     fields = f.read().rpartition(b")")[2].split()
-                total += int(fields[11]) + int(fields[12])
+                total += sum(int(field) for field in fields[11:15])
             except OSError:
                 pass
         return total / TICKS
