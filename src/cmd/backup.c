@@ -5,18 +5,22 @@
 #include "base/cleanup.h"
 #include "cmd/commands.h"
 #include "cmd/config.h"
+#include "cmd/secrets.h"
 #include "store/store.h"
 
 extern char **environ;
 
 DEFINE_FREEP(struct store *, store_close)
+DEFINE_FREEP(char *, secret_free)
 
 int cmd_backup(int argc, char *argv[])
 {
     struct config config;
     struct err err;
     CLEANUP(store_closep) struct store *store = NULL;
-    if (config_parse(&config, COMMAND_BACKUP, argc, argv, environ, &err) != 0) {
+    CLEANUP(secret_freep) char *password = NULL;
+    if (config_parse(&config, COMMAND_BACKUP, argc, argv, environ, &err) != 0 ||
+        secret_store(&config, &password, &err) < 0) {
         (void)fprintf(stderr, "assay backup: %s\n", err.msg);
         return EXIT_USAGE;
     }
@@ -24,7 +28,7 @@ int cmd_backup(int argc, char *argv[])
         (void)fprintf(stderr, "assay backup: name the one file to write (see assay help backup)\n");
         return EXIT_USAGE;
     }
-    if (store_visit(config.store, &store, &err) < 0 ||
+    if (store_visit(config.store, password, &store, &err) < 0 ||
         store_backup(store, config.arguments[0], &err) < 0) {
         (void)fprintf(stderr, "assay backup: %s\n", err.msg);
         return err.code == ERR_INVALID || err.code == ERR_UNSUPPORTED ? EXIT_USAGE : EXIT_FAULT;

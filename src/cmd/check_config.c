@@ -9,14 +9,18 @@
 
 extern char **environ;
 
+DEFINE_FREEP(char *, secret_free)
+
 int cmd_check_config(int argc, char *argv[])
 {
     struct config config;
     struct signer *signer = NULL;
     struct http_keys *keys = NULL;
+    CLEANUP(secret_freep) char *password = NULL;
     struct err err;
     if (config_parse(&config, COMMAND_SERVER, argc, argv, environ, &err) != 0 ||
-        secret_signer(&config, &signer, &err) < 0 || secret_keys(&config, &keys, &err) < 0) {
+        secret_signer(&config, &signer, &err) < 0 || secret_keys(&config, &keys, &err) < 0 ||
+        secret_store(&config, &password, &err) < 0) {
         signer_free(signer);
         (void)fprintf(stderr, "assay check-config: %s\n", err.msg);
         return EXIT_USAGE;

@@ -59,6 +59,11 @@ static const struct option options[] = {
     { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL,
       SERVING | COMMAND_BACKUP | COMMAND_VERIFY, NULL,
       "where the queue, the records and the outbox are kept" },
+    { "store-password", true, TEXT, FIELD(store_password), NULL, 0, 0, NULL,
+      SERVING | COMMAND_BACKUP | COMMAND_VERIFY, "none, or what --store says",
+      "password of a Redis that --store names without one" },
+    { "store-password-file", true, TEXT, FIELD(store_password_file), NULL, 0, 0, NULL,
+      SERVING | COMMAND_BACKUP | COMMAND_VERIFY, "none", "a file that holds the same" },
     { "root", false, TEXT, FIELD(root), ".", 0, 0, NULL,
       COMMAND_SERVER | COMMAND_WORKER | COMMAND_MONITOR, ". (the current folder)",
       "local asset paths are resolved beneath it, never above" },
@@ -493,7 +498,8 @@ void config_help(enum command command, struct buf *out)
 
 static bool is_secret(const struct option *o)
 {
-    return strcmp(o->name, "api-key") == 0 || strcmp(o->name, "webhook-secret") == 0;
+    return strcmp(o->name, "api-key") == 0 || strcmp(o->name, "webhook-secret") == 0 ||
+           strcmp(o->name, "store-password") == 0;
 }
 
 /* In the largest unit that leaves no rest: 2h. */

@@ -44,7 +44,8 @@ struct config {
     const char *webhook_secret, *webhook_secret_file; /* NULL: none; see secrets.h */
     unsigned log_level, log_format;                   /* enum log_level, enum log_format */
     bool sandbox;
-    const char *api_key, *api_key_file; /* likewise */
+    const char *api_key, *api_key_file;               /* likewise */
+    const char *store_password, *store_password_file; /* likewise */
     unsigned http_threads, max_connections;
     bool json, quiet, fail_fast; /* of check */
     const char *receiver_listen; /* of webhook listen */

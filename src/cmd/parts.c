@@ -52,6 +52,7 @@ struct server {
     struct policy *policy;
     struct signer *signer;
     struct http_keys *keys; /* NULL: everybody may */
+    char *store_password;   /* NULL: none; until the store is open */
     struct store *store;
     struct service *service;
     struct sender *sender;
@@ -123,7 +124,9 @@ static int start_jail(struct server *s, struct err *err)
 static int open_store(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
-    struct store_config store = { .max_queued = c->max_queued, .lease_ms = c->lease_ms };
+    struct store_config store = { .max_queued = c->max_queued,
+                                  .lease_ms = c->lease_ms,
+                                  .password = s->store_password };
     char shown[300];
     if (store_open(c->store, &store, &s->store, err) < 0)
         return err_add(err, "--store %s", redis_url_shown(c->store, shown, sizeof(shown)));
@@ -205,7 +208,7 @@ static int start(struct server *s, struct err *err)
         libcurl_preload();
     if ((s->parts & PART_SENDER) && secret_signer(c, &s->signer, err) < 0)
         return -1;
-    if (secret_keys(c, &s->keys, err) < 0)
+    if (secret_keys(c, &s->keys, err) < 0 || secret_store(c, &s->store_password, err) < 0)
         return -1;
     secrets_forget(&s->config, environ);
     if ((s->parts & (PART_WORKERS | PART_MONITOR)) && asset_root_open(c->root, &s->root, err) < 0)
@@ -215,6 +218,7 @@ static int start(struct server *s, struct err *err)
         return err_add(err, "--webhook-allow, --webhook-deny");
     if (open_store(s, err) < 0)
         return -1;
+    secret_free(TAKE(s->store_password));
     if ((s->parts & PARTS_WITH_URLS) && libcurl_load(err) < 0)
         return -1;
     if ((s->parts & PART_SENDER) && start_sender(s, err) < 0)
@@ -258,6 +262,7 @@ static void stop(struct server *s)
     if (s->store)
         store_close(s->store);
     http_keys_free(s->keys);
+    secret_free(s->store_password);
     if (s->policy)
         policy_free(s->policy);
     if (s->root)
@@ -414,13 +419,15 @@ int parts_main(const char *name, enum command command, unsigned parts, int argc,
     struct err err = { 0 };
     if (config_parse(&s.config, command, argc, argv, environ, &err) != 0 ||
         secret_signer(&s.config, &s.signer, &err) < 0 ||
-        secret_keys(&s.config, &s.keys, &err) < 0) {
+        secret_keys(&s.config, &s.keys, &err) < 0 ||
+        secret_store(&s.config, &s.store_password, &err) < 0) {
         (void)fprintf(stderr, "assay %s: %s\n", name, err.msg);
         return EXIT_USAGE;
     }
     signer_free(
         TAKE(s.signer)); /* so that the jailed children have no copy: start() makes it again */
     http_keys_free(TAKE(s.keys));
+    secret_free(TAKE(s.store_password));
     log_setup(s.config.log_level, s.config.log_format);
 
     sigset_t stopping;

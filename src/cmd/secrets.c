@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "store/redis_url.h"
 
 enum { MAX_LEN = 64 * 1024 };
 
-static const char *const wiped[] = { "ASSAY_WEBHOOK_SECRET=", "ASSAY_API_KEY=" };
+static const char *const wiped[] = { "ASSAY_WEBHOOK_SECRET=", "ASSAY_API_KEY=",
+                                     "ASSAY_STORE_PASSWORD=" };
 
 DEFINE_FREEP(char *, secret_free)
 DEFINE_FREEP(struct http_keys *, http_keys_free)
@@ -93,9 +95,43 @@ int secret_keys(const struct config *config, struct http_keys **ret_keys, struct
     return 0;
 }
 
+/* Whether the URL of a store names a Redis, and no password for it. */
+static bool takes_password(const char *url)
+{
+    static const char scheme[] = "redis:";
+    struct redis_url redis;
+    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0 ||
+        redis_url_parse(url + sizeof(scheme) - 1, &redis, NULL) < 0)
+        return false;
+    bool has_one = redis.password && redis.password[0];
+    redis_url_release(&redis);
+    return !has_one;
+}
+
+int secret_store(const struct config *config, char **ret_text, struct err *err)
+{
+    static const char variable[] = "ASSAY_STORE_PASSWORD";
+    CLEANUP(secret_freep) char *text = NULL;
+    *ret_text = NULL;
+    if (secret_read(config->store_password, config->store_password_file, variable, &text, err) < 0)
+        return -1;
+    if (!text)
+        return 0;
+    const char *suffix = config->store_password_file ? "_FILE" : "";
+    text[strcspn(text, "\r\n")] = '\0'; /* as editors end a file */
+    if (!text[0])
+        return err_set(err, ERR_INVALID, "%s%s: there is no password in it", variable, suffix);
+    if (!takes_password(config->store))
+        return err_set(err, ERR_INVALID,
+                       "%s%s: --store has to name a Redis, and no password itself", variable,
+                       suffix);
+    *ret_text = TAKE(text);
+    return 0;
+}
+
 void secrets_forget(struct config *config, char *variables[])
 {
-    config->webhook_secret = config->api_key = NULL;
+    config->webhook_secret = config->api_key = config->store_password = NULL;
     for (; variables && *variables; variables++)
         for (size_t i = 0; i < ARRAY_LEN(wiped); i++) {
             size_t len = strlen(wiped[i]);

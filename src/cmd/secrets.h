@@ -17,6 +17,8 @@ void secret_free(char *text); /* wipes it */
 int secret_signer(const struct config *config, struct signer **ret_signer, struct err *err);
 /* The keys that requests must carry; *ret_keys is NULL when none is asked for. http_keys_free(). */
 int secret_keys(const struct config *config, struct http_keys **ret_keys, struct err *err);
+/* The password of the Redis that --store names; *ret_text is NULL when none is set. secret_free(). */
+int secret_store(const struct config *config, char **ret_text, struct err *err);
 /* Wipe every secret from the environment (as /proc shows it, too) and from config. */
 void secrets_forget(struct config *config, char *variables[]);
 #endif

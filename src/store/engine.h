@@ -6,8 +6,10 @@
 int sqlite_store_open(const char *where, const struct store_config *config,
                       struct store **ret_store, struct err *err);
 /* As store_visit(). */
-int sqlite_store_visit(const char *where, struct store **ret_store, struct err *err);
+int sqlite_store_visit(const char *where, const char *password, struct store **ret_store,
+                       struct err *err);
 int redis_store_open(const char *where, const struct store_config *config, struct store **ret_store,
                      struct err *err);
-int redis_store_visit(const char *where, struct store **ret_store, struct err *err);
+int redis_store_visit(const char *where, const char *password, struct store **ret_store,
+                      struct err *err);
 #endif

@@ -427,6 +427,19 @@ static struct redis_store *make(const struct store_ops *ops)
     return s;
 }
 
+/* Where the Redis is, with the password that comes from elsewhere. */
+static int find_server(struct redis_store *s, const char *where, const char *password,
+                       struct err *err)
+{
+    if (redis_url_parse(where, &s->url, err) < 0)
+        return -1;
+    if (!password)
+        return 0;
+    free(s->url.password);
+    s->url.password = strdup(password);
+    return s->url.password ? 0 : out_of_memory(err);
+}
+
 int redis_store_open(const char *where, const struct store_config *config, struct store **ret_store,
                      struct err *err)
 {
@@ -439,9 +452,7 @@ int redis_store_open(const char *where, const struct store_config *config, struc
     s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->stop_fd < 0)
         return err_set(err, ERR_NOMEM, "no descriptor is left");
-    if (redis_url_parse(where, &s->url, err) < 0)
-        return -1;
-    if (enter(s, err) < 0)
+    if (find_server(s, where, config->password, err) < 0 || enter(s, err) < 0)
         return -1;
     *ret_store = TAKE(store);
     return 0;
@@ -466,7 +477,8 @@ static int look_in(struct redis_store *s, struct err *err)
     return know_store(s, reply, err);
 }
 
-int redis_store_visit(const char *where, struct store **ret_store, struct err *err)
+int redis_store_visit(const char *where, const char *password, struct store **ret_store,
+                      struct err *err)
 {
     static const struct store_ops visitor_ops = {
         .scheme = "redis", .backup = redis_backup, .verify = redis_verify, .close = redis_close
@@ -475,7 +487,7 @@ int redis_store_visit(const char *where, struct store **ret_store, struct err *e
     if (!s)
         return out_of_memory(err);
     CLEANUP(store_closep) struct store *store = &s->base;
-    if (redis_url_parse(where, &s->url, err) < 0 || look_in(s, err) < 0)
+    if (find_server(s, where, password, err) < 0 || look_in(s, err) < 0)
         return -1;
     *ret_store = TAKE(store);
     return 0;

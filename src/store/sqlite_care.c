@@ -218,8 +218,10 @@ static void visitor_close(struct store *base)
     free(base);
 }
 
-int sqlite_store_visit(const char *where, struct store **ret_store, struct err *err)
+int sqlite_store_visit(const char *where, const char *password, struct store **ret_store,
+                       struct err *err)
 {
+    (void)password;
     static const struct store_ops visitor_ops = { .scheme = "sqlite",
                                                   .backup = sqlite_backup,
                                                   .verify = visitor_verify,

@@ -12,7 +12,8 @@ static const struct engine {
     const char *scheme; /* of --store, with its colon */
     int (*open)(const char *where, const struct store_config *config, struct store **ret_store,
                 struct err *err);
-    int (*visit)(const char *where, struct store **ret_store, struct err *err);
+    int (*visit)(const char *where, const char *password, struct store **ret_store,
+                 struct err *err);
 } engines[] = {
     { "sqlite:", sqlite_store_open, sqlite_store_visit },
     { "redis:", redis_store_open, redis_store_visit },
@@ -41,11 +42,11 @@ int store_open(const char *url, const struct store_config *config, struct store 
     return engine ? engine->open(where, config, ret_store, err) : -1;
 }
 
-int store_visit(const char *url, struct store **ret_store, struct err *err)
+int store_visit(const char *url, const char *password, struct store **ret_store, struct err *err)
 {
     const char *where;
     const struct engine *engine = engine_of(url, &where, err);
-    return engine ? engine->visit(where, ret_store, err) : -1;
+    return engine ? engine->visit(where, password, ret_store, err) : -1;
 }
 
 void store_close(struct store *s)

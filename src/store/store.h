@@ -458,14 +458,16 @@ struct store_config {
     uint64_t max_queued; /* assets that may wait (queued); more is STEP_FULL */
     int64_t lease_ms; /* where processes share a store: who is silent for so long has lost what it
                           * claimed. 0: 30 s */
+    const char *password; /* of a Redis whose URL has none; NULL: none. Copied */
 };
 
 /* Open the store that url names ("sqlite:data/assay.db"; missing folders are made; "memory:" serves
  * tests). ERR_BUSY: another process owns it. Every lease of an earlier process is void at once. */
 int store_open(const char *url, const struct store_config *config, struct store **ret_store,
                struct err *err);
-/* Only for store_backup() and store_verify(), whoever owns the store meanwhile; it must exist. */
-int store_visit(const char *url, struct store **ret_store, struct err *err);
+/* Only for store_backup() and store_verify(), whoever owns the store meanwhile; it must exist. password:
+ * as in store_config. */
+int store_visit(const char *url, const char *password, struct store **ret_store, struct err *err);
 void store_close(struct store *s);
 int store_apply(struct store *s, struct step *steps[], size_t n, int64_t now_ms, struct err *err);
 int store_find(struct store *s, const char *id, struct asset *ret_asset, struct err *err);

@@ -256,7 +256,7 @@ static void a_visitor_of_a_redis_changes_nothing_and_finds_the_same(void **state
     live(w);
     (void)snprintf(before, sizeof(before), "%s", redis_server_ask("HGET {assay:0}:meta process"));
     struct world other = *w;
-    assert_int_equal(store_visit(w->url, &other.store, NULL), 0);
+    assert_int_equal(store_visit(w->url, NULL, &other.store, NULL), 0);
     if (verify(&other, report) != 1)
         fail_msg("%s", report);
     (void)redis_server_ask("ZADD {assay:0}:in:0 12 12");
@@ -269,11 +269,11 @@ static void a_visitor_of_a_redis_changes_nothing_and_finds_the_same(void **state
     assert_string_equal(redis_server_ask("ZCARD {assay:0}:beat"), "1");
     store_close(TAKE(w->store));
     redis_server_clear();
-    assert_int_equal(store_visit(w->url, &visitor, &err), -1);
+    assert_int_equal(store_visit(w->url, NULL, &visitor, &err), -1);
     assert_int_equal(err.code, ERR_ABSENT);
     assert_string_equal(redis_server_ask("DBSIZE"), "0");
     (void)redis_server_ask("HSET {assay:0}:meta version 99 key x");
-    assert_int_equal(store_visit(w->url, &visitor, &err), -1);
+    assert_int_equal(store_visit(w->url, NULL, &visitor, &err), -1);
     assert_non_null(strstr(err.msg, "99"));
 }
 

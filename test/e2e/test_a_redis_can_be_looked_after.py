@@ -137,6 +137,53 @@ def test_backup_says_how_a_redis_is_backed_up_and_it_is_so(fleet, servers, sink,
     assert again not in ids and sink.ending(again).state == "success"
 
 
+# --- its password
+
+@pytest.fixture
+def locked(servers, tmp_path_factory):
+    """A fleet whose Redis asks for a password, and for another one of a user called assay."""
+    fleet = redis.Fleet(servers, tmp_path_factory, "--requirepass", "right%20one",
+                        "--user", "assay", "on", ">other", "~*", "&*", "+@all")
+    yield fleet
+    fleet.redis.kill()
+
+
+@pytest.mark.parametrize("how", ["variable", "file"])
+def test_the_password_of_a_redis_is_no_argument(locked, sink, tmp_path, how):
+    (tmp_path / "password").write_text("right%20one\n")
+    env = {"ASSAY_STORE_PASSWORD": "right%20one"} if how == "variable" else {
+        "ASSAY_STORE_PASSWORD": "", "ASSAY_STORE_PASSWORD_FILE": str(tmp_path / "password")}
+    api, worker = locked.part("api", env=env), locked.part("worker", env=env)
+    asset = api.submit("good.jpg", **sink.all())
+    assert sink.ending(asset).state == "success"
+    assert run("verify-store", "--store", locked.redis.url, env=env).returncode == 0
+    for part in (api, worker):
+        assert "right" not in part.log()
+        with open(f"/proc/{part.process.pid}/environ", "rb") as f:
+            assert b"right" not in f.read()
+
+
+def test_a_user_of_a_redis_may_have_its_password_in_a_file(locked, tmp_path):
+    (tmp_path / "password").write_text("other")
+    store = locked.redis.url.replace("redis://", "redis://assay:@")
+    done = run("verify-store", "--store", store, env={"ASSAY_STORE_PASSWORD_FILE": str(tmp_path / "password")})
+    assert done.returncode == 1 and "no store of assay" in done.stderr, done
+    done = run("verify-store", "--store", store, env={"ASSAY_STORE_PASSWORD": "wrong"})
+    assert done.returncode == 1 and "WRONGPASS" in done.stderr, done
+
+
+@pytest.mark.parametrize("store,variables", [
+    ("redis://:one@127.0.0.1:1", {"ASSAY_STORE_PASSWORD": "hush"}), ("sqlite:x.db", {"ASSAY_STORE_PASSWORD": "hush"}),
+    ("redis://127.0.0.1:1", {"ASSAY_STORE_PASSWORD": "hush", "ASSAY_STORE_PASSWORD_FILE": "/x"}),
+    ("redis://127.0.0.1:1", {"ASSAY_STORE_PASSWORD": "\n"}),
+    ("redis://127.0.0.1:1", {"ASSAY_STORE_PASSWORD_FILE": "/no/such/file"})])
+@pytest.mark.parametrize("command", ["server", "check-config", "verify-store"])
+def test_a_password_that_cannot_be_is_refused(tmp_path, command, store, variables):
+    done = run(command, "--store", store, env=variables, cwd=tmp_path)
+    assert done.returncode == 2 and "ASSAY_STORE_PASSWORD" in done.stderr and "hush" not in done.stderr, done
+    assert len(done.stderr.splitlines()) == 1
+
+
 # --- assets that take workers along
 
 def edit(fleet, number, **fields):

@@ -37,7 +37,7 @@ def test_check_config_says_what_the_server_would_say():
 def test_check_config_opens_nothing_and_shows_no_secret(tmp_path):
     secrets = {"ASSAY_API_KEY": "name:0123456789abcdef",
                "ASSAY_WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz",
-               "ASSAY_STORE": "redis://:hush-hush@127.0.0.1:1/0"}
+               "ASSAY_STORE": "redis://127.0.0.1:1/0", "ASSAY_STORE_PASSWORD": "hush-hush"}
     done = program.run("check-config", env=secrets, cwd=tmp_path)
     assert done.returncode == 0 and not os.listdir(tmp_path)
     for secret in ("0123456789abcdef", "whsec_", "hush"):
