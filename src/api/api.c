@@ -200,6 +200,11 @@ static void gone(void *ctx, struct http_exchange *x)
     follow_gone(((struct api_thread *)ctx)->follow, x);
 }
 
+static void leaving(void *ctx, struct http_exchange *x)
+{
+    follow_leaving(((struct api_thread *)ctx)->follow, x);
+}
+
 static void drained(void *ctx, struct http_exchange *x)
 {
     follow_drained(((struct api_thread *)ctx)->follow, x);
@@ -230,6 +235,7 @@ const struct http_app api_http = { .thread_start = thread_start,
                                    .sleep_ms = sleep_ms,
                                    .max_body = max_body,
                                    .gone = gone,
+                                   .leaving = leaving,
                                    .drained = drained,
                                    .drain = drain,
                                    .refused = refused,

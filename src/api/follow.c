@@ -184,6 +184,13 @@ void follow_gone(struct follow *f, struct http_exchange *x)
     end_if_alone(f);
 }
 
+/* One who has left would hold a connection until its time is over; one who still reads gets an answer. */
+void follow_leaving(struct follow *f, struct http_exchange *x)
+{
+    answer_waiter(f, http_app_data(x));
+    end_if_alone(f);
+}
+
 void follow_drain(struct follow *f)
 {
     for (int i = 0; i < CHANNELS; i++)

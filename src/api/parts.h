@@ -132,6 +132,7 @@ void follow_wait(struct api_thread *t, struct http_exchange *x, const char *id, 
 /* Whether mail is the watch of f, which has something to read then. */
 bool follow_mail(struct follow *f, const struct mail *mail);
 void follow_gone(struct follow *f, struct http_exchange *x);
+void follow_leaving(struct follow *f, struct http_exchange *x);
 void follow_drained(struct follow *f, struct http_exchange *x);
 void follow_drain(struct follow *f);
 void follow_run(struct follow *f);     /* what is due */

@@ -372,6 +372,15 @@ static void tell_drained(struct http_conn *c)
         ops->drained(c->loop->ctx, c->x);
 }
 
+static void tell_leaving(struct http_conn *c)
+{
+    const struct http_app *ops = c->loop->server->ops;
+    if (c->fd < 0 || !c->ends || !c->busy || !c->x->told || c->x->streams || !ops->leaving)
+        return;
+    ops->leaving(c->loop->ctx, c->x);
+    http_conn_queue(c); /* what was answered is sent in the next turn */
+}
+
 void http_conn_run(struct http_conn *c)
 {
     assert(!c->running);
@@ -386,6 +395,7 @@ void http_conn_run(struct http_conn *c)
     if (c->broken)
         http_conn_close(c);
     tell_drained(c);
+    tell_leaving(c);
     if (c->fd >= 0)
         settle(c);
     c->running = false;

@@ -74,6 +74,9 @@ struct http_app {
     /* The client of a streamed answer, or of what http_keep() was called for, has left, or was too slow:
      * x is no more. */
     void (*gone)(void *ctx, struct http_exchange *x);
+    /* The client of what http_keep() was called for has shut its sending side: it has left, or will read one
+     * more answer. NULL: that makes no difference. */
+    void (*leaving)(void *ctx, struct http_exchange *x);
     /* All that was written of a streamed answer has been sent. NULL: nobody cares. */
     void (*drained)(void *ctx, struct http_exchange *x);
     /* The drain has begun: answer what is kept and end what is streamed, soon. NULL: nothing is kept long. */

@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from harness.client import problem
-from harness.deadline import patient
+from harness.deadline import eventually, patient
 
 
 class Stream:
@@ -251,6 +251,33 @@ def test_waiting_ends_with_the_time(servers):
     assert assay.get(f"/assets/{asset_id}?wait=1s").json["state"] == "queued"
     assert 0.9 < time.monotonic() - began < patient(5)
     assert assay.get(f"/assets/{asset_id}?wait=0s").json["state"] == "queued"
+
+
+def test_waiting_ends_with_the_clients_sending_side(servers):
+    assay = servers.start("--workers", "0", "--max-connections", "16")
+    asset_id = assay.submit("small.jpg")
+    request = f"GET /assets/{asset_id}?wait=60s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    for _ in range(30):    # those who leave hold no connection
+        socket_of(assay, request).close()
+    eventually(lambda: assay.get("/healthz").status == 200, 5, "there is room again")
+    began = time.monotonic()
+    for early in (True, False):
+        reader = socket_of(assay, request[:20] if early else request)
+        if early:
+            reader.sendall(request[20:])
+        reader.shutdown(socket.SHUT_WR)
+        answer = b""
+        while more := reader.recv(4096):
+            answer += more
+        assert answer.startswith(b"HTTP/1.1 200") and b'"state":"queued"' in answer
+        reader.close()
+    assert time.monotonic() - began < patient(10)
+
+
+def socket_of(assay, sent):
+    client = socket.create_connection(("127.0.0.1", assay.port), timeout=patient(10))
+    client.sendall(sent)
+    return client
 
 
 def test_waiting_for_what_is_not_there_is_404_at_once(assay):
