@@ -8,7 +8,7 @@
 #include "store/redis_read.h"
 #include "store/webhook_id.h"
 
-enum { EVENT_FIELDS = 3, EXAMINE_AT_ONCE = 1000, FEED_FIELDS = 2, NAME_LEN = 24 };
+enum { EVENT_FIELDS = 3, FEED_FIELDS = 2, NAME_LEN = 24 };
 
 static int out_of_memory(struct err *err)
 {
@@ -133,69 +133,39 @@ int redis_event(struct store *base, const char *webhook_id, struct event_view *r
 
 /* ---- pages ---- */
 
-struct events_args {
+struct events_paging {
+    struct redis_paging paging;
     const struct event_query *query;
-    uint64_t below;
-    unsigned limit, examine;
+    struct event_view *events;
 };
 
 static void make_events(struct redis_store *s, struct redis_request *r, const void *what)
 {
-    const struct events_args *a = what;
+    const struct events_paging *a = what;
     char states[2] = { (char)('0' + a->query->state), '\0' }, below[17];
-    (void)snprintf(below, sizeof(below), "%016llx", (unsigned long long)a->below);
+    (void)snprintf(below, sizeof(below), "%016llx", (unsigned long long)a->paging.below);
     redis_begin_call(s, r, "FCALL_RO", "events");
     redis_adds(r, a->query->by_state ? states : "01234");
     redis_adds(r, below);
-    redis_add_int(r, a->limit);
-    redis_add_int(r, a->examine);
+    redis_add_int(r, a->paging.ask);
+    redis_add_int(r, a->paging.examine);
 }
 
-static int add_events(struct redis_store *s, const redisReply *found, struct event_page *page,
-                      unsigned limit, struct err *err)
+static int add_events(struct redis_store *s, struct redis_paging *paging, const redisReply *found,
+                      struct err *err)
 {
-    for (size_t i = 0; i + EVENT_FIELDS <= found->elements && page->n < limit; i += EVENT_FIELDS) {
+    struct event_view *events = ((struct events_paging *)paging)->events;
+    for (size_t i = 0; i + EVENT_FIELDS <= found->elements && paging->n < paging->limit;
+         i += EVENT_FIELDS) {
         redisReply *const *f = found->element + i;
         int ignored;
         if (!redis_is_text(f[0]))
             return senseless(err);
-        if (read_view(s, strtoull(f[0]->str, NULL, 16), f[1], f[2], &page->events[page->n++],
-                      &ignored, err) < 0)
+        if (read_view(s, strtoull(f[0]->str, NULL, 16), f[1], f[2], &events[paging->n++], &ignored,
+                      err) < 0)
             return -1;
     }
     return 0;
-}
-
-static int fill_page(struct redis_store *s, struct events_args *args, struct event_page *page,
-                     struct err *err)
-{
-    unsigned limit = args->query->limit;
-    int64_t left = LIST_EXAMINE_MAX;
-    for (;;) {
-        CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-        args->limit = limit - (unsigned)page->n;
-        args->examine = left < EXAMINE_AT_ONCE ? (unsigned)left : EXAMINE_AT_ONCE;
-        if (redis_read(s, make_events, args, &reply, err) < 0)
-            return -1;
-        if (!redis_is_array(reply, 3) || !redis_is_text(reply->element[1]) ||
-            !redis_is_array(reply->element[2], 0))
-            return senseless(err);
-        if (add_events(s, reply->element[2], page, limit, err) < 0)
-            return -1;
-        if (reply->element[1]->len == 0)
-            return 0;
-        args->below = strtoull(reply->element[1]->str, NULL, 16);
-        left -= redis_number(reply->element[0]);
-        /* full, and the function saw one more; or nothing more may be looked at */
-        if (left > 0 && page->n < limit)
-            continue;
-        char id[ASSET_ID_LEN + 1];
-        page->more = true;
-        permute_name(&s->ids, args->below >> 16, id);
-        webhook_id_write(page->next, id, (unsigned)(args->below >> 1 & REDIS_MAX_RUN),
-                         args->below & 1 ? NOTIFY_SUCCESS : NOTIFY_START);
-        return 0;
-    }
 }
 
 int redis_events(struct store *base, const struct event_query *query, struct event_page *ret_page,
@@ -203,14 +173,29 @@ int redis_events(struct store *base, const struct event_query *query, struct eve
 {
     struct redis_store *s = (struct redis_store *)base;
     CLEANUP(event_page_release) struct event_page page = { 0 };
-    struct events_args args = { .query = query, .below = REDIS_NUMBERS << 16 };
-    if (query->after && !key_of(s, query->after, &args.below))
+    struct events_paging list = { .paging = { .make = make_events,
+                                              .add = add_events,
+                                              .limit = query->limit,
+                                              .below = REDIS_NUMBERS << 16,
+                                              .base = 16 },
+                                  .query = query };
+    uint64_t *below = &list.paging.below;
+    if (query->after && !key_of(s, query->after, below))
         return err_set(err, ERR_INVALID, "'%s' is no event's id", query->after);
-    page.events = calloc(query->limit, sizeof(*page.events));
+    page.events = list.events = calloc(query->limit, sizeof(*page.events));
     if (!page.events)
         return out_of_memory(err);
-    if (fill_page(s, &args, &page, err) < 0)
+    int more = redis_fill_page(s, &list.paging, err);
+    page.n = list.paging.n;
+    if (more < 0)
         return -1;
+    page.more = more > 0;
+    if (page.more) {
+        char id[ASSET_ID_LEN + 1];
+        permute_name(&s->ids, *below >> 16, id);
+        webhook_id_write(page.next, id, (unsigned)(*below >> 1 & REDIS_MAX_RUN),
+                         *below & 1 ? NOTIFY_SUCCESS : NOTIFY_START);
+    }
     *ret_page = page;
     page = (struct event_page){ 0 };
     return 0;

@@ -262,23 +262,47 @@ int redis_find(struct store *base, const char *id, struct asset *ret_asset, stru
 
 /* ---- lists ---- */
 
-struct list_args {
+int redis_fill_page(struct redis_store *s, struct redis_paging *paging, struct err *err)
+{
+    int64_t left = LIST_EXAMINE_MAX;
+    for (;;) {
+        CLEANUP(redis_reply_freep) redisReply *reply = NULL;
+        paging->ask = paging->limit - (unsigned)paging->n;
+        paging->examine = left < EXAMINE_AT_ONCE ? (unsigned)left : EXAMINE_AT_ONCE;
+        if (redis_read(s, paging->make, paging, &reply, err) < 0)
+            return -1;
+        if (!redis_is_array(reply, 3) || !redis_is_text(reply->element[1]) ||
+            !redis_is_array(reply->element[2], 0))
+            return err_set(err, ERR_IO, "Redis gave an answer that makes no sense");
+        if (paging->add(s, paging, reply->element[2], err) < 0)
+            return -1;
+        if (reply->element[1]->len == 0)
+            return 0;
+        paging->below = strtoull(reply->element[1]->str, NULL, paging->base);
+        left -= redis_number(reply->element[0]);
+        /* full, and the function saw one more; or nothing more may be looked at */
+        if (left <= 0 || paging->n >= paging->limit)
+            return 1;
+    }
+}
+
+struct list_paging {
+    struct redis_paging paging;
     const struct asset_query *query;
-    uint64_t below;
-    unsigned limit, examine;
     const struct buf *path;
+    struct asset *assets;
 };
 
 static void make_list(struct redis_store *s, struct redis_request *r, const void *what)
 {
-    const struct list_args *a = what;
+    const struct list_paging *a = what;
     const struct asset_query *q = a->query;
     char states[2] = { (char)('0' + q->state), '\0' };
     redis_begin_call(s, r, "FCALL_RO", "list");
     redis_adds(r, q->by_state ? states : q->by_code ? "3" : "0123");
-    redis_add_int(r, (int64_t)a->below);
-    redis_add_int(r, a->limit);
-    redis_add_int(r, a->examine);
+    redis_add_int(r, (int64_t)a->paging.below);
+    redis_add_int(r, a->paging.ask);
+    redis_add_int(r, a->paging.examine);
     if (q->by_code)
         redis_add_int(r, q->code);
     else
@@ -288,15 +312,17 @@ static void make_list(struct redis_store *s, struct redis_request *r, const void
     redis_add_int(r, q->until_ms);
 }
 
-static int add_found(struct redis_store *s, const redisReply *found, struct asset_page *page,
-                     unsigned limit, struct err *err)
+static int add_found(struct redis_store *s, struct redis_paging *paging, const redisReply *found,
+                     struct err *err)
 {
-    for (size_t i = 0; i + ASSET_FIELDS <= found->elements && page->n < limit; i += ASSET_FIELDS) {
+    struct asset *assets = ((struct list_paging *)paging)->assets;
+    for (size_t i = 0; i + ASSET_FIELDS <= found->elements && paging->n < paging->limit;
+         i += ASSET_FIELDS) {
         redisReply *const *f = found->element + i;
         struct err why;
-        struct asset *asset = &page->assets[page->n];
+        struct asset *asset = &assets[paging->n];
         if (read_asset(s, (uint64_t)redis_number(f[0]), f[1], f[2], f[3], f[4], asset, &why) == 0) {
-            page->n++;
+            paging->n++;
             continue;
         }
         asset_release(asset);
@@ -306,53 +332,34 @@ static int add_found(struct redis_store *s, const redisReply *found, struct asse
     return 0;
 }
 
-/* The function looks at a part of the assets at a time, so that Redis is never blocked for long. */
-static int fill_page(struct redis_store *s, struct list_args *args, struct asset_page *page,
-                     struct err *err)
-{
-    unsigned limit = args->query->limit;
-    int64_t left = LIST_EXAMINE_MAX;
-    for (;;) {
-        CLEANUP(redis_reply_freep) redisReply *reply = NULL;
-        args->limit = limit - (unsigned)page->n;
-        args->examine = left < EXAMINE_AT_ONCE ? (unsigned)left : EXAMINE_AT_ONCE;
-        if (redis_read(s, make_list, args, &reply, err) < 0)
-            return -1;
-        if (!redis_is_array(reply, 3) || !redis_is_array(reply->element[2], 0))
-            return err_set(err, ERR_IO, "Redis gave an answer that makes no sense");
-        if (add_found(s, reply->element[2], page, limit, err) < 0)
-            return -1;
-        uint64_t next = (uint64_t)redis_number(reply->element[1]);
-        left -= redis_number(reply->element[0]);
-        if (!next)
-            return 0;
-        /* full, and the function saw one more; or nothing more may be looked at */
-        if (left <= 0 || page->n >= limit) {
-            page->more = true;
-            permute_name(&s->ids, next, page->next);
-            return 0;
-        }
-        args->below = next;
-    }
-}
-
 int redis_list(struct store *base, const struct asset_query *query, struct asset_page *ret_page,
                struct err *err)
 {
     struct redis_store *s = (struct redis_store *)base;
     CLEANUP(asset_page_release) struct asset_page page = { 0 };
     CLEANUP(buf_release) struct buf path;
-    struct list_args args = { .query = query, .below = REDIS_NUMBERS, .path = &path };
+    struct list_paging list = { .paging = { .make = make_list,
+                                            .add = add_found,
+                                            .limit = query->limit,
+                                            .below = REDIS_NUMBERS,
+                                            .base = 10 },
+                                .query = query,
+                                .path = &path };
     buf_init(&path, 1 << 20);
-    if (query->after && !permute_number(&s->ids, query->after, &args.below))
+    if (query->after && !permute_number(&s->ids, query->after, &list.paging.below))
         return err_set(err, ERR_INVALID, "'%s' is no asset's id", query->after);
     if (query->path)
         redis_path_write(query->path, &path);
-    page.assets = calloc(query->limit, sizeof(*page.assets));
+    page.assets = list.assets = calloc(query->limit, sizeof(*page.assets));
     if (!page.assets || buf_failed(&path))
         return err_set(err, ERR_NOMEM, "out of memory");
-    if (fill_page(s, &args, &page, err) < 0)
+    int more = redis_fill_page(s, &list.paging, err);
+    page.n = list.paging.n;
+    if (more < 0)
         return -1;
+    page.more = more > 0;
+    if (page.more)
+        permute_name(&s->ids, list.paging.below, page.next);
     *ret_page = page;
     page = (struct asset_page){ 0 };
     return 0;
