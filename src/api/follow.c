@@ -28,8 +28,8 @@ enum {
     PAGE = LIST_LIMIT_MAX, /* entries that are read at once */
     HEARTBEAT_MS = 15 * 1000,
     PAUSE_MIN_MS = 2,    /* between two readings, and two pieces */
-    PAUSE_MAX_MS = 1000, /* between two pieces */
-    WAITERS_A_MS = 100,  /* who lengthen the pause between two readings by 1 ms */
+    PAUSE_MAX_MS = 1000, /* of both */
+    WAITERS_A_MS = 20,   /* who lengthen the pause between two readings by 1 ms */
     RETRY_MS = 1000,     /* the feed could not be read */
     BUCKETS = 1024,
 };
@@ -314,13 +314,18 @@ static void tell_streams(struct follow *f, struct channel *c)
     }
 }
 
+static int64_t pause_of(size_t more_ms)
+{
+    int64_t pause_ms = PAUSE_MIN_MS + (int64_t)more_ms;
+    return pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS;
+}
+
 static void tell_all(struct follow *f, int64_t now_ms)
 {
     for (int i = 0; i < CHANNELS; i++)
         if (f->channels.of[i].n_streams > 0)
             tell_streams(f, &f->channels.of[i]);
-    int64_t pause_ms = PAUSE_MIN_MS + (int64_t)f->n_streams;
-    f->tell_at_ms = now_ms + (pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS);
+    f->tell_at_ms = now_ms + pause_of(f->n_streams);
     f->untold = false;
 }
 
@@ -351,7 +356,7 @@ static bool read_page(struct follow *f)
 
 static void read_news(struct follow *f, int64_t now_ms)
 {
-    f->read_at_ms = now_ms + PAUSE_MIN_MS + (int64_t)(f->n_waiters / WAITERS_A_MS);
+    f->read_at_ms = now_ms + pause_of(f->n_waiters / WAITERS_A_MS);
     if (f->n_waiters == 0 && f->tell_at_ms > f->read_at_ms)
         f->read_at_ms = f->tell_at_ms; /* nobody would see it before */
     f->news = false;
