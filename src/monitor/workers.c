@@ -181,7 +181,7 @@ void workers_page(struct monitor_thread *t, struct http_exchange *x, const struc
     }
     html_begin(&p, SECTION_WORKERS, "Workers", false);
     html_table_begin(&p, "workers", "Workers",
-                     "process|state|threads|busy|at work on|done|of them failed|faults|a second|"
+                     "process|state|threads|busy|at work on|done|failed|faults|a second|"
                      "memory|version|up for|seen|actions");
     for (size_t i = 0; i < n; i++)
         add_worker(&p, &workers[i]);
