@@ -65,9 +65,9 @@ void api_fill_put(struct api_thread *t, const struct asset_request *request, str
     step->u.put = (struct step_put){ .path = request->path };
     for (int i = 0; i < NOTIFY_COUNT; i++) {
         const char *url = request->urls[i];
-        step->u.put.notifications[i] = (struct notification){
-            .url = url, .state = judge_url_again(t->api->policy, &t->known, url)
-        };
+        step->u.put.notifications[i] =
+            (struct notification){ .url = url,
+                                   .state = judge_url_again(t->api->policy, &t->known, url) };
     }
 }
 
