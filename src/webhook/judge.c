@@ -41,26 +41,10 @@ static bool curl_agrees(const char *url)
     return url_agrees(url, scheme, host, port);
 }
 
-static bool curl_agrees_again(struct judge_known *known, const char *url)
+enum url_state judge_url(const struct policy *policy, const char *url, const char **ret_why)
 {
-    size_t len = strlen(url);
-    uint32_t sum = 2166136261u; /* FNV-1a */
-    if (len >= JUDGE_KNOWN_LEN)
-        return curl_agrees(url);
-    for (size_t i = 0; i < len; i++)
-        sum = (sum ^ (uint8_t)url[i]) * 16777619u;
-    char *place = known->urls[(sum ^ sum >> 16) % JUDGE_KNOWN];
-    if (strcmp(place, url) == 0)
-        return true;
-    if (!curl_agrees(url))
-        return false;
-    memcpy(place, url, len + 1);
-    return true;
-}
-
-static enum url_state judge(const struct policy *policy, struct judge_known *known, const char *url,
-                            const char **why)
-{
+    const char *ignored;
+    const char **why = ret_why ? ret_why : &ignored;
     if (!url) {
         *why = "absent";
         return URL_ABSENT;
@@ -71,7 +55,7 @@ static enum url_state judge(const struct policy *policy, struct judge_known *kno
         *why = "nothing is ever sent";
         return URL_OFF;
     }
-    if (known ? !curl_agrees_again(known, url) : !curl_agrees(url)) {
+    if (!curl_agrees(url)) {
         *why = "libcurl reads another host or port";
         return URL_INVALID;
     }
@@ -83,15 +67,27 @@ static enum url_state judge(const struct policy *policy, struct judge_known *kno
     return URL_VALID;
 }
 
-enum url_state judge_url(const struct policy *policy, const char *url, const char **ret_why)
+static char *place_of(struct judge_known *known, const char *url, size_t len)
 {
-    const char *ignored;
-    return judge(policy, NULL, url, ret_why ? ret_why : &ignored);
+    uint32_t sum = 2166136261u; /* FNV-1a */
+    for (size_t i = 0; i < len; i++)
+        sum = (sum ^ (uint8_t)url[i]) * 16777619u;
+    return known->urls[(sum ^ sum >> 16) % JUDGE_KNOWN];
 }
 
 enum url_state judge_url_again(const struct policy *policy, struct judge_known *known,
                                const char *url)
 {
-    const char *ignored;
-    return judge(policy, known, url, &ignored);
+    size_t len = url ? strlen(url) : JUDGE_KNOWN_LEN;
+    if (len >= JUDGE_KNOWN_LEN)
+        return judge_url(policy, url, NULL);
+    if (known->policy != policy) /* it would judge otherwise */
+        *known = (struct judge_known){ .policy = policy };
+    char *place = place_of(known, url, len);
+    if (len > 0 && strcmp(place, url) == 0)
+        return URL_VALID;
+    enum url_state state = judge_url(policy, url, NULL);
+    if (state == URL_VALID)
+        memcpy(place, url, len + 1);
+    return state;
 }

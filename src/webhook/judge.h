@@ -8,13 +8,14 @@
 /* url NULL: URL_ABSENT. *ret_why (may be NULL): for a person. */
 enum url_state judge_url(const struct policy *policy, const char *url, const char **ret_why);
 
-/* URLs on which libcurl is known to agree: a client's assets name the same few, and asking for each of
- * them is a fifth of what it costs to accept an asset. Zeros: none yet. One thread's. */
+/* URLs found valid: a client's assets name the same few, and judging them is a quarter of what it costs
+ * to accept an asset. Zeros: none yet. One thread's. */
 enum { JUDGE_KNOWN = 64, JUDGE_KNOWN_LEN = 256 };
 struct judge_known {
+    const struct policy *policy;             /* that found them so; outlives this */
     char urls[JUDGE_KNOWN][JUDGE_KNOWN_LEN]; /* each where its hash says; the last one stays */
 };
-/* As judge_url(). Remembers url, if it can. */
+/* As judge_url(). Remembers url if it is valid, and short enough. */
 enum url_state judge_url_again(const struct policy *policy, struct judge_known *known,
                                const char *url);
 #endif
