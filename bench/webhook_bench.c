@@ -223,7 +223,7 @@ static int run(struct outbox *o)
     o->begin_ms = clock_wall_ms();
     int64_t begin_us = clock_mono_us();
     const struct sender_config config = { .delays_ms = { RETRY_FAR_MS }, .n_delays = 1 };
-    if (sender_start(service, policy, &config, &sender, &err) < 0) {
+    if (sender_new(service, policy, &config, &sender, &err) < 0 || sender_start(sender, &err) < 0) {
         (void)fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

@@ -133,11 +133,11 @@ static int open_store(struct server *s, struct err *err)
     return service_start(s->store, &s->service, err);
 }
 
-static int start_sender(struct server *s, struct err *err)
+static int make_sender(struct server *s, struct err *err)
 {
     struct sender_config sender = { .n_delays = s->config.webhook_n_delays, .signer = s->signer };
     memcpy(sender.delays_ms, s->config.webhook_delays_ms, sizeof(sender.delays_ms));
-    return sender_start(s->service, s->policy, &sender, &s->sender, err);
+    return sender_new(s->service, s->policy, &sender, &s->sender, err);
 }
 
 static int start_workers(struct server *s, struct err *err)
@@ -204,8 +204,6 @@ static int start(struct server *s, struct err *err)
     const struct config *c = &s->config;
     if ((s->parts & PART_WORKERS) && start_jail(s, err) < 0)
         return err_add(err, "start the jailed children");
-    if (s->parts & PARTS_WITH_URLS)
-        libcurl_preload();
     if ((s->parts & PART_SENDER) && secret_signer(c, &s->signer, err) < 0)
         return -1;
     if (secret_keys(c, &s->keys, err) < 0 || secret_store(c, &s->store_password, err) < 0)
@@ -219,9 +217,7 @@ static int start(struct server *s, struct err *err)
     if (open_store(s, err) < 0)
         return -1;
     secret_free(TAKE(s->store_password));
-    if ((s->parts & PARTS_WITH_URLS) && libcurl_load(err) < 0)
-        return -1;
-    if ((s->parts & PART_SENDER) && start_sender(s, err) < 0)
+    if ((s->parts & PART_SENDER) && make_sender(s, err) < 0)
         return -1;
     if ((s->parts & PART_WORKERS) && pool_ready(s->pool, err) < 0)
         return err_add(err, "start the jailed children");
@@ -230,7 +226,12 @@ static int start(struct server *s, struct err *err)
     prepare_api(s); /* the monitor answers /metrics with it */
     if ((s->parts & PART_MONITOR) && start_monitor(s, err) < 0)
         return -1;
-    return start_api(s, err);
+    if (start_api(s, err) < 0)
+        return -1;
+    /* Requests are answered while libcurl is loaded; one that needs it waits. */
+    if ((s->parts & PARTS_WITH_URLS) && libcurl_load(err) < 0)
+        return -1;
+    return s->sender ? sender_start(s->sender, err) : 0;
 }
 
 /* Also of a server that is only half started. */

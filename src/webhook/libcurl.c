@@ -4,7 +4,6 @@
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,23 +64,6 @@ int libcurl_load(struct err *err)
 {
     (void)pthread_once(&once, load);
     return why.code == ERR_NONE ? 0 : err_set(err, why.code, "%s", why.msg);
-}
-
-static void *preload(void *arg)
-{
-    (void)pthread_once(&once, load);
-    return arg;
-}
-
-void libcurl_preload(void)
-{
-    pthread_t thread;
-    sigset_t all, old;
-    (void)sigfillset(&all); /* signals are the main thread's */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    if (pthread_create(&thread, NULL, preload, NULL) == 0)
-        (void)pthread_detach(thread);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static void need(void)

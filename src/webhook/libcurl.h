@@ -5,8 +5,6 @@
  * better without. The functions of <curl/curl.h> that the program uses are here, and pass on. */
 #include "base/err.h"
 
-/* Begin to load it, in a thread of its own: whoever needs it later waits less. */
-void libcurl_preload(void);
 /* Have it loaded, and curl_global_init() done: once in a process, and for good. Any thread.
  * ERR_UNSUPPORTED: it is not there, or not fit. Without this call the first function used does it, and
  * ends the process if it cannot. */

@@ -24,7 +24,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "webhook/libcurl.h"
 #include "webhook/sender_io.h"
 #include "webhook/sender_log.h"
 #include "webhook/sender_origin.h"
@@ -55,6 +54,7 @@ TAILQ_HEAD(transfer_list, transfer);
 
 struct sender { /* the thread's own, but for what is said to be atomic or constant */
     pthread_t thread;
+    bool started;
     struct service *service;
     struct transfer_config to_transfer; /* what every transfer is made with */
     unsigned window;
@@ -587,21 +587,23 @@ static unsigned unproven_window(unsigned configured)
 }
 
 /* With every signal blocked: they are the main thread's, and OpenSSL may raise SIGPIPE. */
-static int start_thread(struct sender *s, struct err *err)
+int sender_start(struct sender *s, struct err *err)
 {
     sigset_t all, old;
+    /* More than may run: else those of receivers that answer are closed for those that hang. */
+    if (io_init(&s->io, s->box.fd, s->window + s->origins.unproven, err) < 0)
+        return -1;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&s->thread, NULL, sender_run, s);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc == 0 ? 0 : err_errno(err, rc, "start the webhook thread");
+    s->started = rc == 0;
+    return s->started ? 0 : err_errno(err, rc, "start the webhook thread");
 }
 
-int sender_start(struct service *service, const struct policy *policy,
-                 const struct sender_config *config, struct sender **ret_sender, struct err *err)
+int sender_new(struct service *service, const struct policy *policy,
+               const struct sender_config *config, struct sender **ret_sender, struct err *err)
 {
-    if (libcurl_load(err) < 0)
-        return -1;
     struct sender *fresh = calloc(1, sizeof(*fresh));
     if (!fresh)
         return err_set(err, ERR_NOMEM, "out of memory");
@@ -629,13 +631,6 @@ int sender_start(struct service *service, const struct policy *policy,
     if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) < 0 || s->random == 0)
         s->random = (uint64_t)clock_mono_us() | 1; /* it only spreads retries: any seed will do */
     if (mailbox_init(&s->box, err) < 0)
-        return -1;
-    if (io_init(&s->io, s->box.fd, err) < 0)
-        return -1;
-    /* More than may run: else those of receivers that answer are closed for those that hang. */
-    (void)curl_multi_setopt(s->io.multi, CURLMOPT_MAXCONNECTS,
-                            (long)(s->window + s->origins.unproven));
-    if (start_thread(s, err) < 0)
         return -1;
     *ret_sender = TAKE(s);
     return 0;
@@ -685,7 +680,8 @@ void sender_stop(struct sender *s)
     service_unpark(s->service); /* or our lease would stay parked there */
     atomic_store(&s->stop_ms, clock_mono_ms());
     io_wake(&s->io);
-    (void)pthread_join(s->thread, NULL);
+    if (s->started)
+        (void)pthread_join(s->thread, NULL);
     if (s->abandoned)
         log_warn("webhook_store_silent", LOG_I("events", s->held));
     else

@@ -49,9 +49,11 @@ struct sender_breaker {
 };
 enum { SENDER_BREAKERS_MAX = 64 };
 
-/* curl_global_init() and start the thread. Borrows service and policy until sender_stop(). */
-int sender_start(struct service *service, const struct policy *policy,
-                 const struct sender_config *config, struct sender **ret_sender, struct err *err);
+/* Borrows service and policy until sender_stop(). */
+int sender_new(struct service *service, const struct policy *policy,
+               const struct sender_config *config, struct sender **ret_sender, struct err *err);
+/* Load libcurl and start the thread, which sends what is due from now on. */
+int sender_start(struct sender *sender, struct err *err);
 void sender_stats(struct sender *sender, struct sender_stats *ret_stats);
 /* How long attempts took, whatever came of them; by histogram_answers. Any thread. */
 const struct histogram *sender_durations(const struct sender *sender);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "webhook/libcurl.h"
 
 enum { EVENTS_AT_ONCE = 128, MAX_WAIT_MS = 60 * 1000 };
 
@@ -66,7 +67,7 @@ static int add_fd(struct io *io, int fd)
     return epoll_ctl(io->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-int io_init(struct io *io, int mail_fd, struct err *err)
+int io_init(struct io *io, int mail_fd, unsigned connections, struct err *err)
 {
     *io = (struct io){ .mail_fd = mail_fd, .timer_us = INT64_MAX };
     io->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -74,6 +75,8 @@ int io_init(struct io *io, int mail_fd, struct err *err)
     if (io->epoll_fd < 0 || io->wake_fd < 0 || add_fd(io, mail_fd) < 0 ||
         add_fd(io, io->wake_fd) < 0)
         return err_errno(err, errno, "epoll");
+    if (libcurl_load(err) < 0)
+        return -1;
     io->multi = curl_multi_init();
     if (!io->multi)
         return err_set(err, ERR_NOMEM, "curl_multi_init");
@@ -81,6 +84,7 @@ int io_init(struct io *io, int mail_fd, struct err *err)
     (void)curl_multi_setopt(io->multi, CURLMOPT_SOCKETDATA, io);
     (void)curl_multi_setopt(io->multi, CURLMOPT_TIMERFUNCTION, set_timer);
     (void)curl_multi_setopt(io->multi, CURLMOPT_TIMERDATA, io);
+    (void)curl_multi_setopt(io->multi, CURLMOPT_MAXCONNECTS, (long)connections);
     return 0;
 }
 

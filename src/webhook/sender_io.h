@@ -24,8 +24,9 @@ struct io {
     size_t n_sockets;
 };
 
-/* mail_fd is watched too. io_release() after a failure as well. */
-int io_init(struct io *io, int mail_fd, struct err *err);
+/* Loads libcurl. mail_fd is watched too; so many connections are kept. io_release() after a failure as
+ * well. */
+int io_init(struct io *io, int mail_fd, unsigned connections, struct err *err);
 void io_release(struct io *io);
 /* End io_wait(). Any thread. */
 void io_wake(struct io *io);

@@ -161,7 +161,8 @@ static inline void rig_send(struct rig *rig, struct sender_config config)
         config.n_delays = 2;
         config.delays_ms[0] = config.delays_ms[1] = 10;
     }
-    if (sender_start(rig->service, rig->policy, &config, &rig->sender, &err) < 0)
+    if (sender_new(rig->service, rig->policy, &config, &rig->sender, &err) < 0 ||
+        sender_start(rig->sender, &err) < 0)
         fail_msg("%s", err.msg);
 }
 
