@@ -286,10 +286,11 @@ static void add_attempt(struct page *p, const struct attempt *a)
 
 static void add_event(struct page *p, const struct event_view *e, size_t nth)
 {
-    char id[32];
+    char id[32], what[40], caption[64];
     (void)snprintf(id, sizeof(id), "attempts-%zu", nth);
-    (void)buf_addf(p->out, "<section class=\"event\"><h3>%s, run %u: ", notify_name(e->notify),
-                   e->run);
+    (void)snprintf(what, sizeof(what), "%s, run %u", notify_name(e->notify), e->run);
+    (void)snprintf(caption, sizeof(caption), "Attempts at %s", what);
+    (void)buf_addf(p->out, "<section class=\"event\"><h3>%s: ", what);
     html_state(p, event_state_name(e->state));
     (void)buf_adds(p->out, "</h3><p>");
     html_text(p, e->url ? e->url : "");
@@ -301,9 +302,9 @@ static void add_event(struct page *p, const struct event_view *e, size_t nth)
     if (e->state == EVENT_DELIVERED || e->state == EVENT_DEAD) {
         char path[WEBHOOK_ID_LEN + 32];
         (void)snprintf(path, sizeof(path), "/webhooks/%s/resend", e->webhook_id);
-        html_action(p, path, "Send again", notify_name(e->notify));
+        html_action(p, path, "Send again", what);
     }
-    html_table_begin(p, id, "Attempts", "attempt at|status|took|error|answer");
+    html_table_begin(p, id, caption, "attempt at|status|took|error|answer");
     for (size_t i = 0; i < e->n_log; i++)
         add_attempt(p, &e->log[i]);
     html_table_end(p, e->n_log, "No attempt was made yet.");

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from harness import axe
 from harness import browser as driver
 from harness.browser import ENTER, TAB, Browser
 from harness.client import request
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.skipif(driver.missing() is not None, reason=str(driver.
 CHARTS = "/usr/share/javascript/chart.js/chart.min.js"
 PAGES = ["/", "/?span=24h", "/?span=30d", "/assets", "/assets?state=failed", "/assets/GOOD", "/assets/BAD",
          "/assets/BAD/retry", "/retry?code=too_wide", "/workers", "/workers/0/drain", "/workers/0/resize", "/queue",
-         "/webhooks", "/webhooks?state=dead", "/resend-dead"]
+         "/webhooks", "/webhooks?state=dead", "/webhooks/EVENT/resend", "/resend-dead"]
+EMPTY = ["/", "/assets", "/workers", "/queue", "/webhooks"]
+NOT_FOUND = ["/assets?q=nowhere.jpg", "/assets?since=never", "/assets/nowhere"]
 
 # What a screen reader, a keyboard and weak eyes need (WCAG 2.2), as far as a program can tell.
 CHECKLIST = r"""
@@ -97,6 +100,7 @@ def person(browser, module_servers):
         assay.settled(assay.submit(path))
     for asset_id in ids.values():
         assay.settled(asset_id)
+    ids["EVENT"] = assay.asset(ids["BAD"])["deliveries"][-1]["id"]
     fails = broken.url(*[500] * 50)
     for _ in range(10):
         assay.submit("text.jpg", onFailure=fails)
@@ -123,6 +127,57 @@ def test_every_page_is_within_everybodys_reach(person, path, width, scheme):
         name = path.strip("/").replace("/", "-").replace("?", "-") or "overview"
         browser.screenshot(f"{os.environ['SCREENSHOTS']}/{name}-{width}-{scheme}.png")
     assert browser.complaints() == []
+
+
+needs_axe = pytest.mark.skipif(axe.missing() is not None, reason=str(axe.missing()))
+
+
+def axe_finds(browser):
+    """Once wide and light and once narrow and dark: what depends on both is in the checklist, for every pair."""
+    browser.run("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
+    axe.put_into(browser)
+    found = []
+    for width, scheme in ((1280, "light"), (360, "dark")):
+        browser.window(width, 900)
+        browser.scheme(scheme)
+        found += [f"{browser.url}, {width} wide, {scheme}: {wrong}" for wrong in axe.violations(browser)]
+    said = browser.complaints()
+    return found + [line for line in said if "the server responded with a status of 4" not in line]
+
+
+@needs_axe
+@pytest.mark.parametrize("path", [path for path in PAGES if "span" not in path] + NOT_FOUND)
+def test_axe_finds_nothing(person, path):
+    person.go(path)
+    found = axe_finds(person.browser)
+    assert not found, "\n".join(found)
+
+
+@needs_axe
+def test_axe_finds_nothing_where_nothing_is(module_servers, browser):
+    new, found = Person(browser, module_servers.start(), {}), []
+    for path in EMPTY:
+        new.go(path)
+        found += axe_finds(browser)
+    assert not found, "\n".join(found)
+
+
+@needs_axe
+def test_axe_finds_nothing_when_it_is_done(person):
+    person.go("/retry?q=nowhere.jpg")
+    person.browser.click(person.browser.find("button.do"))
+    eventually(lambda: "0 sent on their way again" in person.browser.text("main"), 5, "it says so")
+    found = axe_finds(person.browser)
+    assert not found, "\n".join(found)
+
+
+@needs_axe
+def test_axe_finds_what_is_wrong(person):
+    person.go("/assets")
+    person.browser.run("document.querySelectorAll('label').forEach((e) => e.remove())")
+    found = axe_finds(person.browser)
+    for way in ("1280 wide, light", "360 wide, dark"):
+        assert any(f"{way}: select-name: " in wrong for wrong in found), found
 
 
 @pytest.fixture
