@@ -38,7 +38,7 @@ static const struct option options[] = {
       COMMAND_SERVER | COMMAND_API | COMMAND_HEALTH | COMMAND_HOOK_RESEND, NULL,
       "address of the HTTP API" },
     { "listen", false, ADDRESS, FIELD(receiver_listen), "127.0.0.1:9000", 0, 0, NULL,
-      COMMAND_HOOK_LISTEN, NULL, "address of the receiver (its variable says nothing here)" },
+      COMMAND_HOOK_LISTEN, NULL, "address of the receiver" },
     { "status", false, NUMBER, FIELD(receiver_status), "204", 200, 599, NULL, COMMAND_HOOK_LISTEN,
       NULL, "what every webhook is answered" },
     { "all-dead", false, SWITCH, FIELD(all_dead), "off", 0, 0, NULL, COMMAND_HOOK_RESEND, NULL,
@@ -111,9 +111,9 @@ static const struct option options[] = {
     { "api-key-file", true, TEXT, FIELD(api_key_file), NULL, 0, 0, NULL,
       SERVING | COMMAND_HOOK_RESEND, "none", "a file that holds the same" },
     { "log-level", false, WORD, FIELD(log_level), "info", 0, 0, "debug|info|warn|error", SERVING,
-      NULL, "least important lines that are logged" },
+      NULL, "least important lines that are logged: debug, info, warn or error" },
     { "log-format", false, WORD, FIELD(log_format), "logfmt", 0, 0, "logfmt|json", SERVING, NULL,
-      "form of the log lines" },
+      "form of the log lines: logfmt or json" },
     { "json", false, SWITCH, FIELD(json), "off", 0, 0, NULL, COMMAND_CHECK, NULL,
       "one JSON object a file, in the order given" },
     { "quiet", false, SWITCH, FIELD(quiet), "off", 0, 0, NULL, COMMAND_CHECK, NULL,
@@ -480,6 +480,26 @@ int config_parse(struct config *config, enum command command, int argc, char *ar
     return rc != 0 ? rc : finish(config, command, err);
 }
 
+/* A variable is the first option's of that name; another one is only a flag. */
+static bool has_variable(const struct option *o)
+{
+    for (const struct option *other = options; other < o; other++)
+        if (strcmp(other->name, o->name) == 0)
+            return false;
+    return true;
+}
+
+/* Which of a command's forms has the option, if not all: "listen: ". */
+static const char *form_of(const struct option *o, enum command command)
+{
+    unsigned forms = o->commands & command;
+    return forms == (unsigned)command     ? ""
+           : forms == COMMAND_HOOK_LISTEN ? "listen: "
+           : forms == COMMAND_HOOK_RESEND ? "resend: "
+           : forms == COMMAND_HOOK_TEST   ? "test: "
+                                          : "";
+}
+
 void config_help(enum command command, struct buf *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
@@ -488,9 +508,14 @@ void config_help(enum command command, struct buf *out)
             continue;
         char variable[64];
         variable_name(o->name, variable);
-        (void)buf_addf(out, "  %s%-18s %s\n  %20s %s, default: %s\n",
-                       o->environment_only ? "  " : "--", o->environment_only ? "" : o->name,
-                       o->help, "", variable, o->shown_default ? o->shown_default : o->fallback);
+        if (o->environment_only)
+            (void)buf_addf(out, "  %s\n  %20s %s%s\n  %20s ", variable, "", form_of(o, command),
+                           o->help, "");
+        else
+            (void)buf_addf(out, "  --%-18s %s%s\n  %20s %s%s", o->name, form_of(o, command),
+                           o->help, "", has_variable(o) ? variable : "",
+                           has_variable(o) ? ", " : "");
+        (void)buf_addf(out, "default: %s\n", o->shown_default ? o->shown_default : o->fallback);
     }
 }
 
@@ -626,9 +651,10 @@ void config_man(struct buf *out)
         if (!o->environment_only) {
             (void)buf_adds(out, "\\-\\-");
             add_roff(out, o->name);
-            (void)buf_adds(out, ", ");
         }
-        (void)buf_addf(out, "%s\n", variable);
+        if (has_variable(o))
+            (void)buf_addf(out, "%s%s", o->environment_only ? "" : ", ", variable);
+        (void)buf_adds(out, "\n");
         add_roff(out, o->help);
         (void)buf_adds(out, "\nDefault: ");
         add_roff(out, default_of(o));

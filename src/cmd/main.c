@@ -53,6 +53,8 @@ static int help_document(bool man)
 
 static int help(const char *name)
 {
+    if (name && (strcmp(name, "help") == 0 || strcmp(name, "version") == 0))
+        name = NULL; /* the list of commands says all there is to say of them */
     bool man = name && strcmp(name, "--man") == 0;
     if (man || (name && strcmp(name, "--settings") == 0))
         return help_document(man);

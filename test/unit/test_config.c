@@ -197,6 +197,23 @@ static void help_names_every_option(void **state)
     buf_release(&out);
 }
 
+static void help_tells_flags_of_the_same_name_apart(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    config_help(COMMAND_HOOK, &out);
+    const char *resend = strstr(buf_str(&out), "resend: address of the HTTP API");
+    const char *listen = strstr(buf_str(&out), "listen: address of the receiver");
+    assert_non_null(resend);
+    assert_non_null(listen);
+    const char *variable = strstr(buf_str(&out), "ASSAY_LISTEN");
+    assert_true(variable > resend && variable < listen);
+    assert_null(strstr(variable + 1, "ASSAY_LISTEN")); /* the receiver's flag has no variable */
+    assert_non_null(strstr(buf_str(&out), "\n  ASSAY_API_KEY\n")); /* heads its own lines */
+    buf_release(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +227,7 @@ int main(void)
         cmocka_unit_test(variables_of_other_commands_are_known_but_not_read),
         cmocka_unit_test(check_takes_paths_and_switches),
         cmocka_unit_test(help_names_every_option),
+        cmocka_unit_test(help_tells_flags_of_the_same_name_apart),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }
