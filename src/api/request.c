@@ -108,6 +108,8 @@ static void explain(const char *body, size_t len, const json_error_t *error, str
 {
     if (len == 0)
         (void)buf_adds(detail, "The body is empty; a JSON object is expected.");
+    else if (len >= 3 && memcmp(body, "\xef\xbb\xbf", 3) == 0)
+        (void)buf_adds(detail, "The body is not JSON: it begins with a byte order mark.");
     else if (!explain_pasted(body, len, detail))
         (void)buf_addf(detail, "The body is not JSON: %s (line %d, column %d).",
                        explain_code(json_error_code(error)), error->line, error->column);

@@ -109,7 +109,7 @@ static void what_is_not_json_is_explained(void **state)
         { "{\"a\":\"\\u0000\"}", "NUL" },
         { "{\"a\":\"\xff\"}", "UTF-8" },
         { "{\"a\":\"\\ud800\"}", "syntax" },
-        { "\xef\xbb\xbf{}", "syntax" },
+        { "\xef\xbb\xbf{}", "byte order mark" },
         { "{\n\xe2\x80\x9c"
           "assetPath\xe2\x80\x9d:1}",
           "curly quotes" },
