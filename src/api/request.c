@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json_arena.h"
+#include "api/plain.h"
 #include "base/cleanup.h"
 
 static void json_freep(json_t **json)
@@ -148,7 +148,12 @@ static void refuse_others(json_t *object, const char *parent, const char *const 
     }
 }
 
-static void check_asset_path(json_t *root, struct asset_request *ret, struct buf *faults)
+static struct plain_string string_of(const json_t *json)
+{
+    return (struct plain_string){ json_string_value(json), json_string_length(json) };
+}
+
+static void check_asset_path(json_t *root, struct plain_request *ret, struct buf *faults)
 {
     static const char *const members[] = { "location", "path", NULL };
     json_t *asset_path = json_object_get(root, "assetPath");
@@ -170,11 +175,11 @@ static void check_asset_path(json_t *root, struct asset_request *ret, struct buf
         add_fault(faults, "/assetPath", "path", "is missing");
     else if (!json_is_string(path))
         add_fault(faults, "/assetPath", "path", "must be a string");
-    ret->path = json_string_value(path);
+    ret->path = string_of(path);
     refuse_others(asset_path, "/assetPath", members, faults);
 }
 
-static void check_notifications(json_t *root, struct asset_request *ret, struct buf *faults)
+static void check_notifications(json_t *root, struct plain_request *ret, struct buf *faults)
 {
     static const char *const members[] = { "onStart", "onSuccess", "onFailure", NULL };
     json_t *notifications = json_object_get(root, "notifications");
@@ -186,7 +191,7 @@ static void check_notifications(json_t *root, struct asset_request *ret, struct 
     }
     for (int i = 0; i < NOTIFY_COUNT; i++) {
         json_t *url = json_object_get(notifications, members[i]);
-        ret->urls[i] = json_string_value(url);
+        ret->urls[i] = string_of(url);
         if (url && !json_is_null(url) && !json_is_string(url))
             add_fault(faults, "/notifications", members[i], "must be a string or null");
     }
@@ -212,33 +217,34 @@ static enum request_result load(const char *body, size_t len, unsigned max_depth
     return REQUEST_OK;
 }
 
-/* Copies of what request points to, in one block. */
-static bool keep(struct asset_request *request)
+/* Copies of what was found, in one block. */
+static enum request_result keep(const struct plain_request *found, struct asset_request *ret)
 {
-    const char **strings[] = { &request->path, &request->urls[0], &request->urls[1],
-                               &request->urls[2] };
+    const struct plain_string *from[] = { &found->path, &found->urls[0], &found->urls[1],
+                                          &found->urls[2] };
+    *ret = (struct asset_request){ 0 };
+    const char **to[] = { &ret->path, &ret->urls[0], &ret->urls[1], &ret->urls[2] };
     size_t len = 0;
-    for (size_t i = 0; i < ARRAY_LEN(strings); i++)
-        len += *strings[i] ? strlen(*strings[i]) + 1 : 0;
-    char *to = malloc(len);
-    if (!to)
-        return false;
-    request->text = to;
-    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
-        const char *from = *strings[i];
-        if (!from)
+    for (size_t i = 0; i < ARRAY_LEN(from); i++)
+        len += from[i]->data ? from[i]->len + 1 : 0;
+    char *text = ret->text = malloc(len);
+    if (!text)
+        return REQUEST_NO_MEMORY;
+    for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+        if (!from[i]->data)
             continue;
-        *strings[i] = to;
-        to = stpcpy(to, from) + 1;
+        *to[i] = text;
+        text = mempcpy(text, from[i]->data, from[i]->len);
+        *text++ = '\0';
     }
-    return true;
+    return REQUEST_OK;
 }
 
 static enum request_result check(json_t *root, struct asset_request *ret, struct buf *detail,
                                  struct buf *faults)
 {
     static const char *const members[] = { "assetPath", "notifications", NULL };
-    struct asset_request found = { 0 };
+    struct plain_request found = { 0 };
     if (!json_is_object(root)) {
         add_fault(faults, "", NULL, "must be an object");
     } else {
@@ -251,22 +257,18 @@ static enum request_result check(json_t *root, struct asset_request *ret, struct
         (void)buf_adds(detail, "The body is not of the expected shape.");
         return REQUEST_WRONG_SHAPE;
     }
-    if (!keep(&found))
-        return REQUEST_NO_MEMORY;
-    *ret = found;
-    return REQUEST_OK;
+    return keep(&found, ret);
 }
 
 enum request_result asset_request_parse(const char *body, size_t len, struct asset_request *ret,
                                         struct buf *detail, struct buf *faults)
 {
-    json_t *root = NULL;
-    json_arena_begin();
+    CLEANUP(json_freep) json_t *root = NULL;
+    struct plain_request plain;
+    if (plain_read(body, len, &plain))
+        return keep(&plain, ret);
     enum request_result result = load(body, len, REQUEST_MAX_DEPTH, &root, detail);
-    if (result == REQUEST_OK)
-        result = check(root, ret, detail, faults);
-    json_arena_end();
-    return result;
+    return result == REQUEST_OK ? check(root, ret, detail, faults) : result;
 }
 
 enum request_result asset_array_parse(const char *body, size_t len, void **ret_array, size_t *ret_n,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/parts.h"
+#include "api/plain.h"
 #include "api/query.h"
 #include "api/request.h"
 #include "base/clock.h"
@@ -49,8 +50,43 @@ static void judge_result(enum request_result result, struct asset_request *reque
     }
 }
 
+static void must_be_alike(const struct plain_string *plain, const char *text)
+{
+    must(!plain->data == !text);
+    must(!text || (strlen(text) == plain->len && memcmp(text, plain->data, plain->len) == 0));
+}
+
+/* What is read in one pass is what the library reads: as an array's element it always does. */
+static void compare_plain(const char *body, size_t len)
+{
+    struct plain_request plain;
+    struct asset_request request;
+    struct buf array, detail, faults;
+    void *json = NULL;
+    size_t n = 0;
+    if (!plain_read(body, len, &plain))
+        return;
+    buf_init(&array, len + 8);
+    buf_init(&detail, 1024);
+    buf_init(&faults, 1024);
+    (void)buf_adds(&array, "[");
+    (void)buf_add(&array, body, len);
+    (void)buf_adds(&array, "]");
+    must(asset_array_parse(array.data, array.len, &json, &n, &detail) == REQUEST_OK && n == 1);
+    must(asset_array_item(json, 0, &request, &detail, &faults) == REQUEST_OK);
+    must_be_alike(&plain.path, request.path);
+    for (int i = 0; i < NOTIFY_COUNT; i++)
+        must_be_alike(&plain.urls[i], request.urls[i]);
+    asset_request_release(&request);
+    asset_array_release(json);
+    buf_release(&array);
+    buf_release(&detail);
+    buf_release(&faults);
+}
+
 static void fuzz_body(const char *body, size_t len)
 {
+    compare_plain(body, len);
     struct asset_request request = { 0 };
     struct buf detail, faults;
     buf_init(&detail, 1024);

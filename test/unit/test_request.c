@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/plain.h"
 #include "api/request.h"
 #include "base/cleanup.h"
 
@@ -173,7 +174,7 @@ static void the_json_suite_is_judged_rightly(void **state)
     assert_int_equal(wrong, 0);
 }
 
-/* Its document takes more memory than the arena has at first; and what was read is ours for longer. */
+/* Read by the library; and what was read is ours for longer than the document. */
 static void a_large_request_is_read_whole(void **state)
 {
     (void)state;
@@ -211,11 +212,73 @@ static void a_large_request_is_read_whole(void **state)
     buf_release(&body);
 }
 
+#define PATH "\"assetPath\":{\"location\":\"local\",\"path\":\"x\"}"
+
+static bool is_plain(const char *body, size_t len)
+{
+    struct plain_request plain;
+    CLEANUP(freep) char *exact = malloc(len); /* so that a sanitizer sees what is read behind it */
+    assert_non_null(exact);
+    memcpy(exact, body, len);
+    return plain_read(exact, len, &plain);
+}
+
+static void only_the_usual_is_read_in_one_pass(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {
+        "{" PATH "}",
+        " \t\r\n{ \"notifications\" : {\"onFailure\" : \"\" , \"onStart\":\"u\"}\n, " PATH " }\n",
+    };
+    static const char *const other[] = {
+        "",
+        "{",
+        "{}",
+        "[]",
+        "{" PATH,
+        "{" PATH ",}",
+        "{" PATH "}x",
+        "{" PATH "}}",
+        "{" PATH "," PATH "}",
+        "{" PATH ",\"other\":\"x\"}",
+        "{" PATH ",\"notifications\":null}",
+        "{" PATH ",\"notifications\":{}}",
+        "{" PATH ",\"notifications\":{\"onStart\":null}}",
+        "{" PATH ",\"notifications\":{\"onStart\":\"a\",\"onStart\":\"b\"}}",
+        "{" PATH ",\"notifications\":{\"onStart\":\"\",\"onStart\":\"b\"}}",
+        "{" PATH ",\"notifications\":{\"onStart\":\"a\"},\"notifications\":{\"onStart\":\"a\"}}",
+        "{" PATH ",\"notifications\":{\"onstart\":\"a\"}}",
+        "{" PATH " \"notifications\":{\"onStart\":\"a\"}}",
+        "{\"assetPath\":{\"location\":\"local\"}}",
+        "{\"assetPath\":{\"path\":\"x\"}}",
+        "{\"assetPath\":{\"location\":\"Local\",\"path\":\"x\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":1}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"a\\u0061\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"a\n\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"a\t\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"\x7f\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"\xc3\xa9\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"\xff\"}}",
+        "{\"assetPath\":{\"location\":\"local\",\"path\":\"x\"",
+        "{\"assetPath\":\"x\"}",
+        "{\"notifications\":{\"onStart\":\"a\"}}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(plain); i++)
+        assert_true(is_plain(plain[i], strlen(plain[i])));
+    for (size_t i = 0; i < ARRAY_LEN(other); i++)
+        if (is_plain(other[i], strlen(other[i])))
+            fail_msg("%s", other[i]);
+    assert_false(is_plain("{" PATH "}", sizeof("{" PATH "}"))); /* a NUL follows */
+    for (size_t i = 0; i < strlen(plain[1]) - 2; i++)
+        assert_false(is_plain(plain[1], i));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_request_is_read),
         cmocka_unit_test(a_large_request_is_read_whole),
+        cmocka_unit_test(only_the_usual_is_read_in_one_pass),
         cmocka_unit_test(notifications_may_be_left_out_or_null),
         cmocka_unit_test(every_fault_of_the_shape_is_named),
         cmocka_unit_test(what_is_not_json_is_explained),
