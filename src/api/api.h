@@ -30,8 +30,8 @@ struct api {
     struct store *store;
     struct service *service;
     const struct policy *policy;
-    bool sandbox; /* is the jail on? */
-    const char *sandbox_layers;
+    bool sandbox;               /* is the jail on? */
+    const char *sandbox_layers; /* NULL: no image is read here */
     uint64_t max_queued;
     const struct http_keys *keys; /* NULL: everybody may */
     bool health_only;             /* /healthz, /readyz and /metrics: the rest is 404 */

@@ -44,8 +44,11 @@ void api_readyz(struct api_thread *t, struct http_exchange *x, const struct http
         (void)buf_add_json(&t->body, why.msg, strlen(why.msg));
     }
     add_warnings(&t->body, &warnings);
-    (void)buf_addf(&t->body, "},\"sandbox\":{\"enabled\":%s,\"layers\":\"%s\"}}",
-                   t->api->sandbox ? "true" : "false", t->api->sandbox_layers);
+    if (t->api->sandbox_layers)
+        (void)buf_addf(&t->body, "},\"sandbox\":{\"enabled\":%s,\"layers\":\"%s\"}}",
+                       t->api->sandbox ? "true" : "false", t->api->sandbox_layers);
+    else
+        (void)buf_adds(&t->body, "},\"sandbox\":null}");
     api_reply(t, x, healthy && !t->draining ? 200 : 503, api_json_type, NULL);
 }
 

@@ -12,7 +12,20 @@
 #include "store/redis_url.h"
 #include "webhook/policy.h"
 
-enum kind { TEXT, PATH, ADDRESS, STORE, NETWORKS, NUMBER, BYTES, DURATION, SCHEDULE, WORD, SWITCH };
+enum kind {
+    TEXT,
+    PATH,
+    ADDRESS,
+    ADDRESS_OR_NONE,
+    STORE,
+    NETWORKS,
+    NUMBER,
+    BYTES,
+    DURATION,
+    SCHEDULE,
+    WORD,
+    SWITCH
+};
 
 struct option {
     const char *name; /* without "--"; its variable is ASSAY_ and the name in capitals */
@@ -43,7 +56,7 @@ static const struct option options[] = {
       NULL, "what every webhook is answered" },
     { "all-dead", false, SWITCH, FIELD(all_dead), "off", 0, 0, NULL, COMMAND_HOOK_RESEND, NULL,
       "send every dead letter again" },
-    { "monitor-listen", false, ADDRESS, FIELD(monitor_listen), NULL, 0, 0, NULL,
+    { "monitor-listen", false, ADDRESS_OR_NONE, FIELD(monitor_listen), NULL, 0, 0, NULL,
       COMMAND_SERVER | COMMAND_MONITOR, "port 5555 of the API's host",
       "address of the monitor page, or none" },
     { "monitor-prefix", false, TEXT, FIELD(monitor_prefix), "", 0, 0, NULL,
@@ -52,8 +65,8 @@ static const struct option options[] = {
     { "monitor-read-only", false, SWITCH, FIELD(monitor_read_only), "off", 0, 0, NULL,
       COMMAND_SERVER | COMMAND_MONITOR, NULL,
       "the monitor only shows: it retries and resends nothing" },
-    { "health-listen", false, ADDRESS, FIELD(health_listen), "127.0.0.1:5002", 0, 0, NULL,
-      COMMAND_WORKER, NULL, "address of a worker's /healthz, /readyz and /metrics" },
+    { "health-listen", false, ADDRESS_OR_NONE, FIELD(health_listen), "127.0.0.1:5002", 0, 0, NULL,
+      COMMAND_WORKER, NULL, "address of a worker's /healthz, /readyz and /metrics, or none" },
     { "health-path", false, PATH, FIELD(health_path), "/readyz", 0, 0, NULL, COMMAND_HEALTH, NULL,
       "what is asked; a monitor has /healthcheck" },
     { "store", false, STORE, FIELD(store), "sqlite:data/assay.db", 0, 0, NULL,
@@ -257,6 +270,9 @@ static void describe(const struct option *o, struct buf *out)
     case ADDRESS:
         (void)buf_adds(out, "host:port, as in 127.0.0.1:5001 or [::1]:5001");
         break;
+    case ADDRESS_OR_NONE:
+        (void)buf_adds(out, "host:port, as in 127.0.0.1:5001 or [::1]:5001, or none");
+        break;
     case STORE:
         (void)buf_addf(out, "%sFILE or %s//[:password@]host:port/db", sqlite_scheme, redis_scheme);
         break;
@@ -300,8 +316,9 @@ static int parse_value(struct config *config, const struct option *o, const char
             return -1;
         memcpy(field, &text, sizeof(text));
         return 0;
+    case ADDRESS_OR_NONE:
     case ADDRESS:
-        if (!is_address(text) && !(o->fallback == NULL && strcmp(text, "none") == 0))
+        if (!is_address(text) && !(o->kind == ADDRESS_OR_NONE && strcmp(text, "none") == 0))
             return -1;
         memcpy(field, &text, sizeof(text));
         return 0;
@@ -564,6 +581,7 @@ static void show_value(const struct config *config, const struct option *o, stru
     case TEXT:
     case PATH:
     case ADDRESS:
+    case ADDRESS_OR_NONE:
     case NETWORKS:
         (void)buf_adds(out, *(const char *const *)field ? *(const char *const *)field : "");
         break;

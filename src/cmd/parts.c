@@ -160,7 +160,7 @@ static void prepare_api(struct server *s)
                        .service = s->service,
                        .policy = s->policy,
                        .sandbox = c->sandbox,
-                       .sandbox_layers = s->pool ? pool_layers(s->pool) : "",
+                       .sandbox_layers = s->pool ? pool_layers(s->pool) : NULL,
                        .max_queued = c->max_queued,
                        .keys = s->keys,
                        .process_metrics = process_metrics,
@@ -170,14 +170,20 @@ static void prepare_api(struct server *s)
     s->health.health_only = true;
 }
 
+static bool is_none(const char *listen)
+{
+    return strcmp(listen, "none") == 0;
+}
+
 static int start_api(struct server *s, struct err *err)
 {
     const struct config *c = &s->config;
     if ((s->parts & PART_API) && start_http(c->listen, c->http_threads, c->max_connections,
                                             &api_http, &s->api, &s->api_server, err) < 0)
         return -1;
-    if ((s->parts & PART_HEALTH) && start_http(c->health_listen, 1, MAX_CONNECTIONS, &api_http,
-                                               &s->health, &s->health_server, err) < 0)
+    if ((s->parts & PART_HEALTH) && !is_none(c->health_listen) &&
+        start_http(c->health_listen, 1, MAX_CONNECTIONS, &api_http, &s->health, &s->health_server,
+                   err) < 0)
         return -1;
     return 0;
 }
@@ -193,7 +199,7 @@ static int start_monitor(struct server *s, struct err *err)
                                    .prefix = s->config.monitor_prefix,
                                    .read_only = s->config.monitor_read_only,
                                    .hooks = monitor_parts_hooks(&s->monitor_parts) };
-    if (strcmp(s->config.monitor_listen, "none") == 0)
+    if (is_none(s->config.monitor_listen))
         return 0;
     return start_http(s->config.monitor_listen, 1, MAX_CONNECTIONS, &monitor_http, &s->monitor,
                       &s->monitor_server, err);
@@ -385,20 +391,10 @@ static void bound_drain(const sigset_t *stopping)
     (void)pthread_sigmask(SIG_UNBLOCK, stopping, NULL);
 }
 
-static void say_ready(const struct server *s)
+/* What its operator should know of how it runs. */
+static void warn(const struct server *s)
 {
     const struct config *c = &s->config;
-    char store[300];
-    const char *listen = s->parts & PART_API      ? c->listen
-                         : s->parts & PART_HEALTH ? c->health_listen
-                                                  : "none";
-    const struct http_server *http = s->api_server ? s->api_server : s->health_server;
-    log_info("ready", LOG_S("version", ASSAY_VERSION), LOG_S("listen", listen),
-             LOG_I("port", http ? http_port(http) : 0),
-             LOG_S("monitor", s->parts & PART_MONITOR ? c->monitor_listen : "none"),
-             LOG_S("store", redis_url_shown(c->store, store, sizeof(store))),
-             LOG_S("root", c->root), LOG_I("workers", s->workers ? c->workers : 0),
-             LOG_S("sandbox", s->pool ? pool_layers(s->pool) : "none"));
     if (s->pool && !c->sandbox)
         log_warn("sandbox_off",
                  LOG_S("why", "ASSAY_SANDBOX=off: hostile images are read without it"));
@@ -412,6 +408,23 @@ static void say_ready(const struct server *s)
         log_warn("webhooks_inside", LOG_S("setting", "ASSAY_WEBHOOK_ALLOW"),
                  LOG_S("is", c->webhook_allow),
                  LOG_S("why", "and have webhooks sent to loopback and private addresses"));
+}
+
+static void say_ready(const struct server *s)
+{
+    const struct config *c = &s->config;
+    char store[300];
+    const char *listen = s->parts & PART_API      ? c->listen
+                         : s->parts & PART_HEALTH ? c->health_listen
+                                                  : "none";
+    const struct http_server *http = s->api_server ? s->api_server : s->health_server;
+    warn(s);
+    log_info("ready", LOG_S("version", ASSAY_VERSION), LOG_S("listen", listen),
+             LOG_I("port", http ? http_port(http) : 0),
+             LOG_S("monitor", s->parts & PART_MONITOR ? c->monitor_listen : "none"),
+             LOG_S("store", redis_url_shown(c->store, store, sizeof(store))),
+             LOG_S("root", c->root), LOG_I("workers", s->workers ? c->workers : 0),
+             LOG_S("sandbox", s->pool ? pool_layers(s->pool) : "none"));
 }
 
 int parts_main(const char *name, enum command command, unsigned parts, int argc, char *argv[])

@@ -257,6 +257,19 @@ def test_redis_killed_and_started_again_loses_nothing(fleet, sink):
     assert sum(states.values()) >= len(ledger)
 
 
+def test_a_second_worker_of_a_machine_needs_no_port(fleet, sink):
+    api = fleet.part("api")
+    assert api.get("/readyz").json["sandbox"] is None    # it reads no images
+    workers = [fleet.new_part("worker", "--health-listen", "none") for _ in range(2)]
+    for worker in workers:
+        worker.start(ready=False)
+        eventually(worker.says_ready, 10, "the worker is ready")
+        assert not worker.listens()
+    check_all(api, sink, {api.submit("good.jpg", **sink.all()): "success"})
+    for worker in workers:
+        worker.stop()
+
+
 def test_a_redis_that_hangs_is_a_503_and_then_all_goes_on(fleet, sink):
     api = fleet.part("api")
     fleet.worker()

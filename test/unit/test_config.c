@@ -104,6 +104,7 @@ static void mistakes_are_told_in_one_line(void **state)
         { "--listen", "::1:5001", "is not host:port" },
         { "--listen", "127.0.0.1:70000", "is not host:port" },
         { "--listen", "none", "is not host:port" },
+        { "--monitor-listen", "nowhere", "or none" },
         { "--store", "mysql:x", "is not sqlite:FILE" },
         { "--store", "sqlite:", "is not sqlite:FILE" },
         { "--webhook-allow", "friends", "is not public, private" },

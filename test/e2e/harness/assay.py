@@ -16,6 +16,7 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 BINARY = os.path.abspath(os.environ.get("ASSAY_BINARY") or os.path.join(PROJECT, "build", "assay"))
 SANITIZER_REPORT = re.compile(
     rb"^.*(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:).*$", re.MULTILINE)
+SAYS_READY = re.compile(rb'\bevent=ready\b|"event":"ready"')
 STATES = ("queued", "started", "success", "failed")
 
 
@@ -78,6 +79,7 @@ class Assay:
         self.env = env or {}
         self.before = []    # a program that sets something and then runs what follows it
         self.process = None
+        self.log_begin = 0    # of what the process that runs has said
         self.log_path = os.path.join(self.folder, "stderr")
         os.makedirs(self.folder, exist_ok=True)
 
@@ -90,6 +92,7 @@ class Assay:
 
     def start(self, ready=True):
         with open(self.log_path, "ab") as log:
+            self.log_begin = log.tell()
             self.process = subprocess.Popen(
                 self.command(), env=environment(self.env), cwd=self.folder, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True)
@@ -98,14 +101,23 @@ class Assay:
         return self
 
     def wait_ready(self, within=20):
+        """It answers so, and its start is over: it has said that too."""
+        tells = "--log-level" not in self.flags or self.flags[self.flags.index("--log-level") + 1] in ("debug", "info")
+
         def ready():
             code = self.process.poll()
             assert code is None, f"the server ended with {code} at its start:\n{self.log()[-3000:]}"
             try:
-                return self.get("/readyz", timeout=5).status == 200
+                answers = self.get("/readyz", timeout=5).status == 200
             except OSError:
                 return False
+            return answers and (not tells or self.says_ready())
         eventually(ready, within, "the server is ready")
+
+    def says_ready(self):
+        with open(self.log_path, "rb") as log:
+            log.seek(self.log_begin)
+            return SAYS_READY.search(log.read())
 
     def is_running(self):
         return self.process is not None and self.process.poll() is None
