@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "store/sqlite_db.h"
 
-enum { WORTH_IT_PAGES = 2000, PERIOD_MS = 20 };
+enum { WORTH_IT_PAGES = 400, PERIOD_MS = 20 };
 
 struct checkpointer {
     sqlite3 *db; /* the thread's, under working */
