@@ -18,6 +18,7 @@
 #include "api/parts.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "http/link.h"
 
@@ -97,10 +98,7 @@ void follow_free(struct follow *f)
 
 static struct http_link *bucket_of(struct follow *f, const char *id)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (; *id; id++)
-        hash = (hash ^ (uint8_t)*id) * 16777619u;
-    return &f->buckets[hash % BUCKETS];
+    return &f->buckets[fnv1a(FNV1A_BEGIN, id, strlen(id)) % BUCKETS];
 }
 
 /* ---- coming and going ---------------------------------------------------------------------- */

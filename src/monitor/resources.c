@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "monitor/parts.h"
 
@@ -42,16 +43,11 @@ bool charts_are_here(const struct monitor *monitor)
     return access(charts_of(monitor), R_OK) == 0;
 }
 
-static uint32_t fnv(uint32_t hash, const char *text)
-{
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 16777619u;
-    return hash;
-}
-
 void resources_version(char ret[static 9])
 {
-    (void)snprintf(ret, 9, "%08x", (unsigned)fnv(fnv(2166136261u, monitor_style), monitor_script));
+    uint32_t hash = fnv1a(FNV1A_BEGIN, monitor_style, strlen(monitor_style));
+    hash = fnv1a(hash, monitor_script, strlen(monitor_script));
+    (void)snprintf(ret, 9, "%08x", (unsigned)hash);
 }
 
 void style_get(struct monitor_thread *t, struct http_exchange *x, const struct request *r)

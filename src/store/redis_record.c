@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "store/redis.h"
 
 enum { RECORD_TEXTS = 1 + NOTIFY_COUNT };
@@ -84,13 +85,10 @@ void redis_urls_write(const enum url_state states[NOTIFY_COUNT], char out[NOTIFY
     out[NOTIFY_COUNT] = '\0';
 }
 
-/* FNV-1a: against zeros and cuts, not against people. */
+/* Against zeros and cuts, not against people. */
 static uint32_t checksum(const char *data, size_t len)
 {
-    uint32_t sum = 2166136261u;
-    for (size_t i = 0; i < len; i++)
-        sum = (sum ^ (uint8_t)data[i]) * 16777619u;
-    return sum;
+    return fnv1a(FNV1A_BEGIN, data, len);
 }
 
 static void add_u32(struct buf *out, uint32_t value)

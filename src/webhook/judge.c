@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "webhook/url.h"
 
 static void curl_url_freep(CURLU **handle)
@@ -69,9 +70,7 @@ enum url_state judge_url(const struct policy *policy, const char *url, const cha
 
 static char *place_of(struct judge_known *known, const char *url, size_t len)
 {
-    uint32_t sum = 2166136261u; /* FNV-1a */
-    for (size_t i = 0; i < len; i++)
-        sum = (sum ^ (uint8_t)url[i]) * 16777619u;
+    uint32_t sum = fnv1a(FNV1A_BEGIN, url, len);
     return known->urls[(sum ^ sum >> 16) % JUDGE_KNOWN];
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 
 enum {
     PROVEN_FOR_MS = 5 * 60 * 1000,
@@ -56,10 +57,8 @@ void origins_release(struct origins *origins)
 
 static struct origin_bucket *bucket_of(struct origins *origins, const char *name)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a: idle origins are few, so crafted names gain nothing */
-    for (const char *c = name; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 16777619u;
-    return &origins->buckets[hash % ORIGIN_BUCKETS];
+    /* idle origins are few, so crafted names gain nothing */
+    return &origins->buckets[fnv1a(FNV1A_BEGIN, name, strlen(name)) % ORIGIN_BUCKETS];
 }
 
 static void leave_list(struct origins *origins, struct origin *origin)
