@@ -12,9 +12,9 @@ endif
 MODE       ?= release
 SUFFIX      = $(if $(filter gcc cc,$(CC)),,-$(notdir $(CC)))
 BUILD      ?= build/$(MODE)$(SUFFIX)
-MODULES    ?= base http store validate webhook api worker monitor cmd
+MODULES    ?= base http client store validate webhook api worker monitor cmd
 PKG_CONFIG ?= pkg-config
-PACKAGES    = jansson sqlite3 hiredis libcurl libseccomp libcrypto zlib
+PACKAGES    = jansson sqlite3 hiredis libssl libcrypto libseccomp zlib
 FUZZ_SECONDS ?= 60
 
 # Some hardening is the processor's: the compiler knows which one it builds for.
@@ -35,8 +35,7 @@ LDFLAGS_release = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 CFLAGS_ALL  = -std=gnu17 $(WARN) $(FLAGS_$(MODE)) -Isrc -D_GNU_SOURCE \
               $(shell $(PKG_CONFIG) --cflags $(PACKAGES)) $(CFLAGS)
 LDFLAGS_ALL = $(FLAGS_$(MODE)) $(LDFLAGS_$(MODE)) $(LDFLAGS)
-# src/webhook/libcurl.c loads libcurl when it is needed.
-LIBS        = $(shell $(PKG_CONFIG) --libs $(filter-out libcurl,$(PACKAGES))) -lpthread -lm
+LIBS        = $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lpthread -lm
 # A test, bench or fuzz source that needs one more library says so in its first five lines:
 # `/* link: -ljpeg */`; or `/* link-if: libllhttp */`, linked only where pkg-config knows it.
 LINK        = $(shell sed -n '1,5s,^/\* link: \(.*\) \*/.*,\1,p' $(1)) \

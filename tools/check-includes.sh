@@ -1,28 +1,29 @@
 #!/bin/sh
 # check-includes.sh: includes point one way, and each library has one module that speaks to it.
 #
-#     base ← http store validate webhook ← api worker monitor ← cmd
+#     base ← http client store validate webhook ← api worker monitor ← cmd
 #
-# Within the second column only webhook may look at a neighbour (the store's outbox is its work).
-# http and validate see base alone, so a parser can be read, tested and fuzzed by itself; what runs
-# in the jail (validate) can reach neither SQLite nor libcurl.
+# Within the second column only webhook may look at neighbours (the store's outbox is its work, the client
+# its means). http, client and validate see base alone, so a parser can be read, tested and fuzzed by itself; what runs
+# in the jail (validate) can reach neither SQLite nor the client.
 set -eu
 cd "$(dirname "$0")/.."
 find src -name '*.[ch]' | LC_ALL=C sort | xargs awk '
     BEGIN {
         may["base"]     = " base "
         may["http"]     = " base http "
+        may["client"]   = " base client "
         may["store"]    = " base store "
         may["validate"] = " base validate "
-        may["webhook"]  = " base store webhook "
-        second = " base http store validate webhook "
+        may["webhook"]  = " base client store webhook "
+        second = " base http client store validate webhook "
         may["api"]      = second "api "
         may["worker"]   = second "worker "
         may["monitor"]  = second "monitor "
         may["cmd"]      = second "api worker monitor cmd "
         only["sqlite3.h"]   = "store"
         only["hiredis/hiredis.h"] = "store"
-        only["curl/curl.h"] = "webhook cmd" # cmd: the health check is a client
+        only["openssl/ssl.h"] = "client"
         only["seccomp.h"]   = "validate"
     }
     FNR == 1 { split(FILENAME, path, "/"); module = path[2]

@@ -4,22 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <curl/curl.h>
-
+#include "base/cleanup.h"
+#include "client/client.h"
 #include "cmd/commands.h"
 #include "cmd/config.h"
-#include "webhook/libcurl.h"
 
 enum { TIMEOUT_MS = 3000 };
 
 extern char **environ;
 
-static size_t discard(char *data, size_t size, size_t n, void *ctx)
-{
-    (void)data;
-    (void)ctx;
-    return size * n;
-}
+DEFINE_FREEP(struct client *, client_free)
 
 /* The address to ask: a server that listens on every address is asked on loopback. */
 static void health_url(const char *listen, const char *path, char *ret_url, size_t size)
@@ -44,27 +38,26 @@ int cmd_health(int argc, char *argv[])
     }
     char url[512];
     health_url(config.listen, config.health_path, url, sizeof(url));
-    long status = 0;
-    if (libcurl_load(&err) < 0) {
+    const struct client_config limits = { .connect_timeout_ms = TIMEOUT_MS,
+                                          .total_timeout_ms = TIMEOUT_MS };
+    const struct client_request request = { .method = "GET", .url = url };
+    CLEANUP(client_freep) struct client *client = NULL;
+    CLEANUP(call_release) struct call call;
+    const char *why;
+    call_init(&call, sizeof(url) + 256, NULL, 0);
+    if (!url_is_valid(url, strlen(url), &why)) {
+        (void)fprintf(stderr, "assay health: %s: %s\n", url, why);
+        return EXIT_USAGE;
+    }
+    if (client_new(&limits, &client, &err) < 0 ||
+        client_perform(client, &call, &request, &err) < 0) {
         (void)fprintf(stderr, "assay health: %s\n", err.msg);
         return EXIT_FAULT;
     }
-    CURL *curl = curl_easy_init();
-    if (!curl)
-        return EXIT_FAULT;
-    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
-    (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, discard);
-    CURLcode code = curl_easy_perform(curl);
-    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_cleanup(curl);
-    if (code != CURLE_OK) {
-        (void)fprintf(stderr, "assay health: %s: %s\n", url, curl_easy_strerror(code));
-        return EXIT_FAULT;
-    }
-    if (status != 200)
-        (void)fprintf(stderr, "assay health: %s answers %ld\n", url, status);
-    return status == 200 ? EXIT_OK : EXIT_FAULT;
+    if (!call.response.final)
+        (void)fprintf(stderr, "assay health: %s: %s: %s\n", url, client_error_word(call.error),
+                      call.why);
+    else if (call.response.status != 200)
+        (void)fprintf(stderr, "assay health: %s answers %d\n", url, call.response.status);
+    return call.response.final && call.response.status == 200 ? EXIT_OK : EXIT_FAULT;
 }

@@ -26,7 +26,6 @@
 #include "cmd/secrets.h"
 #include "monitor/monitor.h"
 #include "store/redis_url.h"
-#include "webhook/libcurl.h"
 #include "webhook/sender.h"
 #include "worker/worker.h"
 
@@ -233,9 +232,6 @@ static int start(struct server *s, struct err *err)
     if ((s->parts & PART_MONITOR) && start_monitor(s, err) < 0)
         return -1;
     if (start_api(s, err) < 0)
-        return -1;
-    /* Requests are answered while libcurl is loaded; one that needs it waits. */
-    if ((s->parts & PARTS_WITH_URLS) && libcurl_load(err) < 0)
         return -1;
     return s->sender ? sender_start(s->sender, err) : 0;
 }

@@ -2,23 +2,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <curl/curl.h>
-
 #include "base/cleanup.h"
+#include "client/client.h"
 #include "cmd/commands.h"
 #include "cmd/config.h"
 #include "cmd/secrets.h"
 #include "cmd/webhook.h"
-#include "webhook/libcurl.h"
 
 enum { TIMEOUT_MS = 30 * 1000, ANSWER_MAX_LEN = 64 * 1024 };
 
 extern char **environ;
 
-static size_t keep(char *data, size_t size, size_t n, void *ctx)
-{
-    return buf_add(ctx, data, size * n) < 0 ? 0 : size * n;
-}
+DEFINE_FREEP(struct client *, client_free)
 
 /* The first key of a list of "key" or "name:key" lines, as a header field. */
 static int add_authorization(const struct config *config, struct buf *field, struct err *err)
@@ -31,8 +26,8 @@ static int add_authorization(const struct config *config, struct buf *field, str
         const char *colon = memchr(line, ':', len);
         if (len > 0 && *line != '#') {
             const char *key = colon ? colon + 1 : line;
-            (void)buf_addf(field, "authorization: Bearer %.*s", (int)(len - (size_t)(key - line)),
-                           key);
+            (void)buf_addf(field, "authorization: Bearer %.*s\r\n",
+                           (int)(len - (size_t)(key - line)), key);
             break;
         }
         line += len;
@@ -42,26 +37,23 @@ static int add_authorization(const struct config *config, struct buf *field, str
     return 0;
 }
 
-static int post(const char *url, const char *authorization, struct buf *answer, long *ret_status,
-                struct err *err)
+/* call: its response is the answer. */
+static int post(const struct buf *url, const struct buf *fields, struct call *call, struct err *err)
 {
-    CURL *curl = curl_easy_init();
-    struct curl_slist field = { .data = (char *)authorization };
-    if (!curl)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
-    (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, *authorization ? &field : NULL);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-    CURLcode code = curl_easy_perform(curl);
-    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
-    curl_easy_cleanup(curl);
-    return code == CURLE_OK ? 0 : err_set(err, ERR_IO, "%s: %s", url, curl_easy_strerror(code));
+    const struct client_config limits = { .total_timeout_ms = TIMEOUT_MS };
+    const struct client_request request = {
+        .method = "POST", .url = url->data, .fields = fields->data, .fields_len = fields->len
+    };
+    CLEANUP(client_freep) struct client *client = NULL;
+    const char *why;
+    if (!url_is_valid(url->data, url->len, &why))
+        return err_set(err, ERR_INVALID, "%s: %s", url->data, why);
+    if (client_new(&limits, &client, err) < 0 || client_perform(client, call, &request, err) < 0)
+        return -1;
+    if (!call->response.final)
+        return err_set(err, ERR_IO, "%s: %s: %s", url->data, client_error_word(call->error),
+                       call->why);
+    return 0;
 }
 
 /* What to ask for; -1: the arguments make no sense. */
@@ -94,13 +86,14 @@ int webhook_resend(int argc, char *argv[])
 {
     struct config config;
     struct err err;
-    CLEANUP(buf_release) struct buf url, field, answer;
-    long status = 0;
+    CLEANUP(buf_release) struct buf url, fields;
+    CLEANUP(call_release) struct call call;
+    char answer[ANSWER_MAX_LEN];
     buf_init(&url, 1024);
-    buf_init(&field, 1024);
-    buf_init(&answer, ANSWER_MAX_LEN);
+    buf_init(&fields, 1024);
+    call_init(&call, 4096, answer, sizeof(answer));
     if (config_parse(&config, COMMAND_HOOK_RESEND, argc, argv, environ, &err) != 0 ||
-        add_authorization(&config, &field, &err) < 0) {
+        add_authorization(&config, &fields, &err) < 0) {
         (void)fprintf(stderr, "assay webhook resend: %s\n", err.msg);
         return EXIT_USAGE;
     }
@@ -108,18 +101,19 @@ int webhook_resend(int argc, char *argv[])
         (void)fprintf(stderr, "assay webhook resend: say one webhook's id, or --all-dead\n");
         return EXIT_USAGE;
     }
-    int rc = libcurl_load(&err);
-    if (rc == 0)
-        rc = post(buf_str(&url), buf_str(&field), &answer, &status, &err);
-    if (field.data)
-        explicit_bzero(field.data, field.len);
+    int rc = post(&url, &fields, &call, &err);
+    if (fields.data)
+        explicit_bzero(fields.data, fields.len);
+    if (call.out.data)
+        explicit_bzero(call.out.data, call.out.len);
     if (rc < 0) {
         (void)fprintf(stderr, "assay webhook resend: %s\n", err.msg);
         return EXIT_FAULT;
     }
-    if (status != 202)
-        (void)fprintf(stderr, "assay webhook resend: %ld %s\n", status, buf_str(&answer));
+    int len = (int)response_kept(&call.response);
+    if (call.response.status != 202)
+        (void)fprintf(stderr, "assay webhook resend: %d %.*s\n", call.response.status, len, answer);
     else
-        (void)printf("%s\n", buf_str(&answer));
-    return status == 202 ? EXIT_OK : EXIT_FAULT;
+        (void)printf("%.*s\n", len, answer);
+    return call.response.status == 202 ? EXIT_OK : EXIT_FAULT;
 }

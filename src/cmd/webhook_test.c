@@ -1,10 +1,9 @@
 /* assay webhook test: the very path of a delivery, each step on a line of its own. */
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <curl/curl.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -13,14 +12,12 @@
 #include "cmd/secrets.h"
 #include "cmd/webhook.h"
 #include "webhook/judge.h"
-#include "webhook/libcurl.h"
 #include "webhook/sender_transfer.h"
-#include "webhook/url.h"
-
-enum { CONNECT_MS = 3000, TOTAL_MS = 10000 };
+#include "client/url.h"
 
 extern char **environ;
 
+DEFINE_FREEP(struct client *, client_free)
 DEFINE_FREEP(struct policy *, policy_free)
 DEFINE_FREEP(struct signer *, signer_free)
 DEFINE_FREEP(struct transfer *, transfer_free)
@@ -99,107 +96,96 @@ static bool check_addresses(const struct policy *policy, const char *url)
     return any;
 }
 
-static double info_ms(CURL *easy, CURLINFO info)
+static double ms(int64_t us)
 {
-    curl_off_t us = 0;
-    (void)curl_easy_getinfo(easy, info, &us);
     return (double)us / 1000;
 }
 
-/* What libcurl came to, as lines. A failure begins with the word that the log has for it. */
-static bool tell_transfer(struct transfer *t, CURLcode code, const char *url, const char *reason)
+/* What the call came to, as lines. A failure begins with the word that the log has for it. */
+static bool tell_call(const struct transfer *t)
 {
+    const struct call *call = &t->call;
     struct answer answer;
-    char text[512], why[512], *ip = NULL;
-    long local_port = 0;
-    curl_off_t sent_len = 0;
-    double connect_ms = info_ms(t->easy, CURLINFO_CONNECT_TIME_T);
-    double tls_ms = info_ms(t->easy, CURLINFO_APPCONNECT_TIME_T);
-    bool https = strncasecmp(url, "https:", 6) == 0;
-    transfer_answer(t, code, clock_wall_ms(), &answer);
-    (void)snprintf(why, sizeof(why), "%s: %s", answer.error ? answer.error : "",
-                   *reason ? reason : curl_easy_strerror(code));
-    (void)curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &ip);
-    (void)curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &local_port);
-    (void)curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &sent_len);
-    (void)snprintf(text, sizeof(text), "%.60s, %.1f ms", ip ? ip : "", connect_ms);
-    /* The time is there only when TLS, too, has come about. */
-    bool connected = connect_ms > 0 || local_port > 0;
+    char text[512], why[256], ip[NI_MAXHOST] = "";
+    transfer_answer(t, clock_wall_ms(), &answer);
+    (void)snprintf(why, sizeof(why), "%s: %s", answer.error ? answer.error : "", call->why);
+    bool connected = call->connected_us >= 0;
+    if (connected)
+        (void)getnameinfo((const struct sockaddr *)&call->peer, sizeof(call->peer), ip, sizeof(ip),
+                          NULL, 0, NI_NUMERICHOST);
+    (void)snprintf(text, sizeof(text), "%.60s, %.1f ms", ip, ms(call->connected_us));
     if (!say("connect", connected, connected ? text : why))
         return false;
     (void)snprintf(text, sizeof(text), "certificate and name are right, %.1f ms",
-                   tls_ms - connect_ms);
-    if (https && !say("tls", tls_ms > 0, tls_ms > 0 ? text : why))
+                   ms(call->secured_us - call->connected_us));
+    bool secured = call->secured_us >= 0;
+    if (call->url.https && !say("tls", secured, secured ? text : why))
         return false;
     (void)snprintf(text, sizeof(text), "%zu bytes", t->body.len);
-    bool sent = t->final || sent_len == (curl_off_t)t->body.len;
+    bool sent = call->response.final || call->sent_us >= 0;
     if (!say("send", sent, sent ? text : why))
         return false;
-    if (!t->final)
+    if (!call->response.final)
         return say("status", false, why);
     const char *meaning = answer.status / 100 == 2   ? "delivered"
                           : answer.status / 100 == 3 ? "a redirect is a failure and not followed"
                           : answer.status == 410     ? "gone: it would not be tried again"
                                                      : "it would be tried again";
-    (void)snprintf(text, sizeof(text), "%d after %.1f ms: %s", answer.status,
-                   info_ms(t->easy, CURLINFO_STARTTRANSFER_TIME_T), meaning);
+    (void)snprintf(text, sizeof(text), "%d after %.1f ms: %s", answer.status, ms(call->answered_us),
+                   meaning);
     return say("status", answer.error == NULL, text);
 }
 
-/* text in single quotes, as a shell takes it. */
-static void print_quoted(const char *text)
+/* len bytes in single quotes, as a shell takes it. */
+static void print_quoted(const char *text, size_t len)
 {
     (void)putchar('\'');
-    for (; *text; text++)
-        if (*text == '\'')
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '\'')
             (void)fputs("'\\''", stdout);
         else
-            (void)putchar(*text);
+            (void)putchar(text[i]);
     (void)putchar('\'');
 }
 
 static void print_curl(const struct transfer *t, const char *url)
 {
     (void)fputs("\ncurl -sS -i --max-time 10 --noproxy '*'", stdout);
-    for (const struct curl_slist *line = t->headers; line; line = line->next) {
-        size_t len = strlen(line->data);
-        if (line->data[len - 1] == ':')
-            continue;
+    const char *line = buf_str(&t->fields);
+    for (size_t len; *line; line += len + 2) {
+        len = strcspn(line, "\r");
         (void)fputs(" -H ", stdout);
-        print_quoted(line->data);
+        print_quoted(line, len);
     }
     (void)fputs(" --data-raw ", stdout);
-    print_quoted(t->body.data);
+    print_quoted(t->body.data, t->body.len);
     (void)putchar(' ');
-    print_quoted(url);
+    print_quoted(url, strlen(url));
     (void)putchar('\n');
 }
 
 static int walk(const struct policy *policy, struct signer *signer, const char *url,
                 struct err *err)
 {
-    char reason[CURL_ERROR_SIZE] = "";
-    const struct transfer_config config = { .policy = policy,
-                                            .signer = signer,
-                                            .connect_timeout_ms = CONNECT_MS,
-                                            .total_timeout_ms = TOTAL_MS };
     struct event event = { .notify = NOTIFY_SUCCESS, .asset_id = "0test00", .url = (char *)url };
+    CLEANUP(client_freep) struct client *client = NULL;
     CLEANUP(transfer_freep) struct transfer *t = NULL;
+    bool ok = false;
     if (!check_rule(policy, url))
         return 1;
     bool reachable = check_addresses(policy, url);
     (void)snprintf(event.webhook_id, sizeof(event.webhook_id), "0test00_%lld_success",
                    (long long)(clock_wall_ms() / 1000));
-    if (transfer_new(&config, &t, err) < 0 || transfer_prepare(t, &event, clock_wall_ms(), err) < 0)
+    if (transfer_client(policy, 0, 0, 0, &client, err) < 0 || transfer_new(signer, &t, err) < 0 ||
+        transfer_prepare(t, &event, clock_wall_ms(), err) < 0)
         return -1;
-    bool ok = false;
     if (reachable) {
-        (void)curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, reason);
-        CURLcode code = curl_easy_perform(t->easy);
-        ok = tell_transfer(t, code, url, reason);
+        if (client_perform(client, &t->call, &t->request, err) < 0)
+            return -1;
+        ok = tell_call(t);
     }
     (void)printf("%-10s %-6s  %s\n", "signature", signer ? "ok" : "none",
-                 signer ? t->signature_line : "ASSAY_WEBHOOK_SECRET is not set");
+                 signer ? t->signatures : "ASSAY_WEBHOOK_SECRET is not set");
     if (transfer_answer_len(t) > 0) {
         CLEANUP(buf_release) struct buf answer;
         buf_init(&answer, 16 * ANSWER_MAX);
@@ -226,9 +212,8 @@ int webhook_test(int argc, char *argv[])
         (void)fprintf(stderr, "assay webhook test: say one URL\n");
         return EXIT_USAGE;
     }
-    int rc = libcurl_load(&err);
-    if (rc == 0)
-        rc = walk(policy, signer, config.arguments[0], &err);
+    (void)signal(SIGPIPE, SIG_IGN);
+    int rc = walk(policy, signer, config.arguments[0], &err);
     if (rc < 0)
         (void)fprintf(stderr, "assay webhook test: %s\n", err.msg);
     return rc == 0 ? EXIT_OK : EXIT_FAULT;

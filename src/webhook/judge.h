@@ -1,7 +1,7 @@
 #ifndef WEBHOOK_JUDGE_H
 #define WEBHOOK_JUDGE_H
-/* judge: what is known of a client's URL before anything is sent: the written rule (url.h), that libcurl
- * reads the same host and port, and, of a literal address, the policy. Any thread. */
+/* judge: what is known of a client's URL before anything is sent: the written rule (url.h) and, of a
+ * literal address, the policy. Any thread. */
 #include "store/store.h"
 #include "webhook/policy.h"
 

@@ -1,4 +1,4 @@
-/* One thread, one loop (sender_run): take the answers of the store, end what libcurl has ended, start
+/* One thread, one loop (sender_run): take the answers of the store, end what has ended, start
  * what may start, lease more, submit what has gathered, sleep until something happens.
  *
  * Invariants:
@@ -10,7 +10,6 @@
 #include "webhook/sender.h"
 
 #include <assert.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,13 +17,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "webhook/sender_io.h"
+#include "client/client.h"
 #include "webhook/sender_log.h"
 #include "webhook/sender_origin.h"
 #include "webhook/sender_schedule.h"
@@ -56,12 +56,15 @@ struct sender { /* the thread's own, but for what is said to be atomic or consta
     pthread_t thread;
     bool started;
     struct service *service;
-    struct transfer_config to_transfer; /* what every transfer is made with */
+    const struct policy *policy;
+    struct signer *signer; /* NULL: unsigned */
+    int connect_timeout_ms, total_timeout_ms;
     unsigned window;
     struct schedule schedule;
     uint64_t random;
 
-    struct io io; /* io_wake() comes from other threads */
+    struct client *client;
+    int wake_fd; /* an eventfd: written by other threads */
     struct mailbox box;
     struct origins origins;
     struct transfer_list at_rest, at_work;
@@ -203,7 +206,7 @@ static void accept_event(struct sender *s, struct event *event, int64_t now_ms)
         return;
     }
     /* These two were accepted by an earlier process, which was set up or made otherwise. */
-    if (policy_is_off(s->to_transfer.policy)) {
+    if (policy_is_off(s->policy)) {
         switch_off(s, sending);
         return;
     }
@@ -262,7 +265,7 @@ static void lease_more(struct sender *s, int64_t now_ms)
         return;
     s->lease = (struct step){ .kind = STEP_LEASE, .parkable = true };
     s->lease.u.lease.max = s->window;
-    s->lease.u.lease.lease_ms = START_WITHIN_MS + s->to_transfer.total_timeout_ms + LEASE_SLACK_MS;
+    s->lease.u.lease.lease_ms = START_WITHIN_MS + s->total_timeout_ms + LEASE_SLACK_MS;
     s->leasing = true;
     gather(s, &s->lease);
 }
@@ -277,7 +280,7 @@ static struct transfer *rested_transfer(struct sender *s)
         TAILQ_REMOVE(&s->at_rest, t, in_list);
         return t;
     }
-    if (transfer_new(&s->to_transfer, &t, &err) < 0) {
+    if (transfer_new(s->signer, &t, &err) < 0) {
         log_warn("webhook_no_transfer", LOG_S("why", err.msg));
         return NULL;
     }
@@ -296,16 +299,10 @@ static int start_attempt(struct sender *s, struct sending *sending)
     struct err err;
     if (!t)
         return -1;
-    if (transfer_prepare(t, sending->event, clock_wall_ms(), &err) < 0) {
+    if (transfer_prepare(t, sending->event, clock_wall_ms(), &err) < 0 ||
+        client_begin(s->client, &t->call, &t->request, &err) < 0) {
         log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
                  LOG_S("why", err.msg));
-        rest(s, t);
-        return -1;
-    }
-    CURLMcode code = curl_multi_add_handle(s->io.multi, t->easy);
-    if (code != CURLM_OK) {
-        log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
-                 LOG_S("why", curl_multi_strerror(code)));
         rest(s, t);
         return -1;
     }
@@ -335,11 +332,11 @@ static void start_attempts(struct sender *s, int64_t now_ms)
     s->more_starts = unproven == most;
 }
 
-/* Take t, which is in no list, out of libcurl's hands; its attempt is the caller's. */
-static struct sending *leave_multi(struct sender *s, struct transfer *t)
+/* t is the client's no more; its attempt is the caller's. */
+static struct sending *end_work(struct sender *s, struct transfer *t)
 {
     struct sending *sending = t->sending;
-    (void)curl_multi_remove_handle(s->io.multi, t->easy);
+    TAILQ_REMOVE(&s->at_work, t, in_list);
     rest(s, t);
     atomic_fetch_sub(&s->in_flight, 1);
     return sending;
@@ -403,11 +400,9 @@ static void keep_answer(struct sending *sending, const struct transfer *t)
 static void end_transfer(struct sender *s, struct transfer *t, int64_t now_ms)
 {
     struct answer answer;
-    curl_off_t duration_us = 0;
-    transfer_answer(t, t->code, clock_wall_ms(), &answer);
-    (void)curl_easy_getinfo(t->easy, CURLINFO_TOTAL_TIME_T, &duration_us);
-    int duration_ms = (int)(duration_us / 1000);
-    struct sending *sending = leave_multi(s, t);
+    transfer_answer(t, clock_wall_ms(), &answer);
+    int duration_ms = (int)(t->call.ended_us / 1000);
+    struct sending *sending = end_work(s, t);
     struct origin *origin = sending->origin;
     /* These say nothing of the origin: it had no part in them, or one of its URLs is gone. */
     bool silent = answer.ours || answer.refused || answer.status == 410;
@@ -425,25 +420,11 @@ static void end_transfer(struct sender *s, struct transfer *t, int64_t now_ms)
         breaker_changed(s, origin, now_ms);
 }
 
-/* libcurl's messages are all taken before the first handle is: taking one looks through those left. */
 static void end_transfers(struct sender *s, int64_t now_ms)
 {
-    struct transfer_list ended = TAILQ_HEAD_INITIALIZER(ended);
-    struct transfer *t;
-    struct CURLMsg *msg;
-    int left;
-    while ((msg = curl_multi_info_read(s->io.multi, &left)) != NULL) {
-        if (msg->msg != CURLMSG_DONE)
-            continue;
-        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        t->code = msg->data.result;
-        TAILQ_REMOVE(&s->at_work, t, in_list);
-        TAILQ_INSERT_TAIL(&ended, t, in_list);
-    }
-    while ((t = TAILQ_FIRST(&ended)) != NULL) {
-        TAILQ_REMOVE(&ended, t, in_list);
-        end_transfer(s, t, now_ms);
-    }
+    struct call *call;
+    while ((call = client_ended(s->client)) != NULL)
+        end_transfer(s, TRANSFER_OF(call), now_ms);
 }
 
 /* --- the loop --- */
@@ -478,8 +459,8 @@ static void drain(struct sender *s, int64_t now_ms)
     if (now_ms < atomic_load(&s->drain_by_ms))
         return;
     while ((t = TAILQ_FIRST(&s->at_work)) != NULL) {
-        TAILQ_REMOVE(&s->at_work, t, in_list);
-        struct sending *sending = leave_multi(s, t);
+        client_cancel(s->client, &t->call);
+        struct sending *sending = end_work(s, t);
         origins_ended(&s->origins, sending->origin, false, -1, now_ms);
         give_back(s, sending, DRAIN_PAUSE_MS);
     }
@@ -504,9 +485,13 @@ static void sleep_and_perform(struct sender *s, int64_t now_ms)
         keep_before(&wait_ms, atomic_load(&s->drain_by_ms), now_ms);
     if (atomic_load(&s->stop_ms) != INT64_MAX)
         keep_before(&wait_ms, now_ms + SWEEP_MS, now_ms);
-    if (io_wait(&s->io, wait_ms, &err) < 0) {
-        log_error("webhook_multi", LOG_S("why", err.msg));
+    if (client_wait(s->client, wait_ms, &err) < 0) {
+        log_error("webhook_wait", LOG_S("why", err.msg));
         (void)poll(NULL, 0, 100); /* most likely memory: do not spin until there is some */
+    }
+    if (is_draining(s)) { /* it wakes for nothing else */
+        eventfd_t ignored;
+        (void)eventfd_read(s->wake_fd, &ignored);
     }
 }
 
@@ -562,7 +547,9 @@ static void sender_free(struct sender *s)
         transfer_free(t);
     }
     origins_release(&s->origins);
-    io_release(&s->io);
+    client_free(s->client);
+    if (s->wake_fd >= 0)
+        (void)close(s->wake_fd);
     (void)pthread_mutex_destroy(&s->shown_lock);
     if (s->box.fd >= 0)
         mailbox_release(&s->box);
@@ -586,13 +573,15 @@ static unsigned unproven_window(unsigned configured)
     return most;
 }
 
+static void wake(struct sender *s)
+{
+    (void)eventfd_write(s->wake_fd, 1);
+}
+
 /* With every signal blocked: they are the main thread's, and OpenSSL may raise SIGPIPE. */
 int sender_start(struct sender *s, struct err *err)
 {
     sigset_t all, old;
-    /* More than may run: else those of receivers that answer are closed for those that hang. */
-    if (io_init(&s->io, s->box.fd, s->window + s->origins.unproven, err) < 0)
-        return -1;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&s->thread, NULL, sender_run, s);
@@ -608,17 +597,14 @@ int sender_new(struct service *service, const struct policy *policy,
     if (!fresh)
         return err_set(err, ERR_NOMEM, "out of memory");
     CLEANUP(sender_freep) struct sender *s = fresh;
-    s->box.fd = s->io.epoll_fd = s->io.wake_fd = -1;
+    s->box.fd = s->wake_fd = -1;
     s->service = service;
     (void)pthread_mutex_init(&s->shown_lock, NULL);
     s->window = config->window ? config->window : DEFAULT_WINDOW;
-    s->to_transfer = (struct transfer_config){
-        .policy = policy,
-        .signer = config->signer,
-        .io = &s->io,
-        .connect_timeout_ms = or_default(config->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS),
-        .total_timeout_ms = or_default(config->total_timeout_ms, DEFAULT_TOTAL_TIMEOUT_MS),
-    };
+    s->policy = policy;
+    s->signer = config->signer;
+    s->connect_timeout_ms = or_default(config->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
+    s->total_timeout_ms = or_default(config->total_timeout_ms, DEFAULT_TOTAL_TIMEOUT_MS);
     atomic_init(&s->drain_by_ms, INT64_MAX);
     atomic_init(&s->stop_ms, INT64_MAX);
     TAILQ_INIT(&s->at_rest);
@@ -631,6 +617,14 @@ int sender_new(struct service *service, const struct policy *policy,
     if (getrandom(&s->random, sizeof(s->random), GRND_NONBLOCK) < 0 || s->random == 0)
         s->random = (uint64_t)clock_mono_us() | 1; /* it only spreads retries: any seed will do */
     if (mailbox_init(&s->box, err) < 0)
+        return -1;
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->wake_fd < 0)
+        return err_errno(err, errno, "eventfd");
+    /* More connections than may run: else those of receivers that answer are closed for those that hang. */
+    if (transfer_client(policy, s->window + s->origins.unproven, s->connect_timeout_ms,
+                        s->total_timeout_ms, &s->client, err) < 0 ||
+        client_watch(s->client, s->box.fd, err) < 0 || client_watch(s->client, s->wake_fd, err) < 0)
         return -1;
     *ret_sender = TAKE(s);
     return 0;
@@ -668,7 +662,7 @@ size_t sender_breakers(struct sender *s,
 void sender_drain(struct sender *s, int grace_ms)
 {
     atomic_store(&s->drain_by_ms, clock_mono_ms() + grace_ms);
-    io_wake(&s->io);
+    wake(s);
 }
 
 void sender_stop(struct sender *s)
@@ -679,7 +673,7 @@ void sender_stop(struct sender *s)
         sender_drain(s, 0);
     service_unpark(s->service); /* or our lease would stay parked there */
     atomic_store(&s->stop_ms, clock_mono_ms());
-    io_wake(&s->io);
+    wake(s);
     if (s->started)
         (void)pthread_join(s->thread, NULL);
     if (s->abandoned)

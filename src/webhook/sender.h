@@ -1,7 +1,6 @@
 #ifndef WEBHOOK_SENDER_H
 #define WEBHOOK_SENDER_H
-/* sender: the webhook thread. Leases due events from the store, posts them with one libcurl multi
- * handle, and reports what came of each. The backlog stays in the store; at most `window` transfers run
+/* sender: the webhook thread. Leases due events from the store, posts them, and reports what came of each. The backlog stays in the store; at most `window` transfers run
  * at once to origins that answer, `per_host` to one, origins in turn; and `unproven` to those without a
  * success in the last five minutes, which hang there and cost next to nothing. */
 #include <stdint.h>
@@ -11,7 +10,7 @@
 #include "webhook/breaker.h"
 #include "webhook/policy.h"
 #include "webhook/signature.h"
-#include "webhook/url.h"
+#include "client/url.h"
 
 struct sender;
 
@@ -52,7 +51,7 @@ enum { SENDER_BREAKERS_MAX = 64 };
 /* Borrows service and policy until sender_stop(). */
 int sender_new(struct service *service, const struct policy *policy,
                const struct sender_config *config, struct sender **ret_sender, struct err *err);
-/* Load libcurl and start the thread, which sends what is due from now on. */
+/* Start the thread, which sends what is due from now on. */
 int sender_start(struct sender *sender, struct err *err);
 void sender_stats(struct sender *sender, struct sender_stats *ret_stats);
 /* How long attempts took, whatever came of them; by histogram_answers. Any thread. */

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "webhook/sender_transfer.h"
-#include "webhook/url.h"
+#include "client/url.h"
 
 void sender_log_end(const struct event *event, const struct answer *answer, int duration_ms,
                     enum event_state state)

@@ -21,7 +21,7 @@
 
 #include "store/store.h"
 #include "webhook/breaker.h"
-#include "webhook/url.h"
+#include "client/url.h"
 
 /* One leased event on its way, with room for the step that reports its end. */
 struct sending {

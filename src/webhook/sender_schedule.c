@@ -1,9 +1,9 @@
 #include "webhook/sender_schedule.h"
 
 #include <assert.h>
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 
@@ -53,6 +53,20 @@ enum event_state schedule_settle(const struct schedule *schedule, unsigned attem
     return EVENT_PENDING;
 }
 
+/* An HTTP-date in any of its three forms (RFC 9110 §5.6.7), as seconds since 1970; -1: it is none. */
+static int64_t parse_date(const char *value)
+{
+    static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT", "%a, %d-%b-%y %H:%M:%S GMT",
+                                         "%a %b %e %H:%M:%S %Y" };
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        struct tm tm = { 0 };
+        const char *end = strptime(value, forms[i], &tm);
+        if (end && *end == '\0')
+            return timegm(&tm);
+    }
+    return -1;
+}
+
 int64_t schedule_retry_after(const char *value, int64_t now_ms)
 {
     int64_t ms;
@@ -62,12 +76,10 @@ int64_t schedule_retry_after(const char *value, int64_t now_ms)
     if (strspn(value, "0123456789") == len) {
         ms = len > 6 ? max_retry_after_ms : strtol(value, NULL, 10) * SECOND;
     } else {
-        /* All three forms of HTTP-date begin with the name of a day; curl_getdate() takes much else. */
-        time_t date = value[0] >= 'A' && value[0] <= 'Z' ? curl_getdate(value, NULL) : -1;
-        if (date == -1)
+        int64_t date_s = parse_date(value);
+        if (date_s < 0)
             return RETRY_AFTER_NONE;
-        ms = (int64_t)date > INT64_MAX / SECOND ? INT64_MAX : (int64_t)date * SECOND;
-        ms = ms > now_ms ? ms - now_ms : 0;
+        ms = date_s * SECOND > now_ms ? date_s * SECOND - now_ms : 0; /* a year has four digits */
     }
     return ms < max_retry_after_ms ? ms : max_retry_after_ms;
 }

@@ -1,13 +1,15 @@
+/* link: -lcurl */
 /* The rule for URLs must not read beyond its input, and what it calls valid must mean the same to
- * libcurl, which will send there: set by curl_url(), with the same origin. */
+ * libcurl: the same scheme, host and port. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "client/url.h"
+#include "support/second_reader.h"
 #include "webhook/judge.h"
 #include "webhook/policy.h"
-#include "webhook/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -38,6 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (!url_origin(url, origin) || !url_origin(origin, again) || strcmp(origin, again) != 0)
         abort();
     (void)url_literal_address(url, &address);
+    if (!libcurl_agrees(url))
+        abort();
     enum url_state state = judge_url(everywhere(), url, &why);
     if (state != URL_VALID && state != URL_DISALLOWED)
         abort();

@@ -1,3 +1,4 @@
+/* link: -lcurl */
 /* What is known of a client's URL before anything is sent. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,8 +12,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "support/second_reader.h"
 #include "webhook/judge.h"
-#include "webhook/url.h"
 
 DEFINE_FREEP(struct policy *, policy_free)
 
@@ -86,11 +87,10 @@ static void libcurl_agrees_on_every_way_to_write_an_origin(void **state)
         const char *why;
         if (judge_url(policy, urls[i], &why) != URL_VALID)
             fail_msg("%s: %s", urls[i], why);
+        assert_true(libcurl_agrees(urls[i]));
     }
 }
 
-/* The rule and libcurl must agree on every valid URL that we know of: then none is refused by the
- * second look alone. */
 static void libcurl_agrees_on_the_shared_cases(void **state)
 {
     (void)state;
@@ -116,6 +116,8 @@ static void libcurl_agrees_on_the_shared_cases(void **state)
         enum url_state judged = judge_url(policy, text, &why);
         if (!has_nul && valid != (judged != URL_INVALID))
             fail_msg("%s: %s", text, why);
+        if (valid && !libcurl_agrees(text))
+            fail_msg("libcurl reads '%s' otherwise", text);
         json_decref(row);
     }
     (void)fclose(f);

@@ -410,7 +410,7 @@ static void addresses_that_are_refused_are_final(void **state)
     rig_down(&rig);
 }
 
-/* libcurl knows two addresses of localhost, [::1] and 127.0.0.1. */
+/* localhost has two addresses, [::1] and 127.0.0.1. */
 static void of_two_addresses_the_allowed_one_is_used(void **state)
 {
     (void)state;

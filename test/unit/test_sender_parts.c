@@ -6,7 +6,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,6 @@
 #include "base/cleanup.h"
 #include "webhook/sender_origin.h"
 #include "webhook/sender_schedule.h"
-#include "webhook/sender_transfer.h"
 
 #define SECOND INT64_C(1000)
 #define MINUTE (60 * SECOND)
@@ -131,36 +129,6 @@ static void retry_after_is_seconds_or_a_date_and_at_most_a_day(void **state)
         if (got != rows[i].expected_ms)
             fail_msg("'%s': %lld", rows[i].value, (long long)got);
     }
-}
-
-static void every_failure_has_a_word(void **state)
-{
-    (void)state;
-    static const struct {
-        CURLcode code;
-        long os_errno;
-        const char *word;
-    } rows[] = {
-        { CURLE_OPERATION_TIMEDOUT, 0, "timeout" },
-        { CURLE_COULDNT_RESOLVE_HOST, 0, "dns" },
-        { CURLE_COULDNT_CONNECT, ECONNREFUSED, "refused" },
-        { CURLE_COULDNT_CONNECT, 0, "refused" },
-        { CURLE_COULDNT_CONNECT, ETIMEDOUT, "timeout" },
-        { CURLE_COULDNT_CONNECT, ENETUNREACH, "unreachable" },
-        { CURLE_COULDNT_CONNECT, EHOSTUNREACH, "unreachable" },
-        { CURLE_PEER_FAILED_VERIFICATION, 0, "tls" },
-        { CURLE_SSL_CONNECT_ERROR, 0, "tls" },
-        { CURLE_RECV_ERROR, 0, "reset" },
-        { CURLE_GOT_NOTHING, 0, "reset" },
-        { CURLE_WRITE_ERROR, 0, "too_large" },
-        { (CURLcode)100, 0, "too_large" },
-        { CURLE_URL_MALFORMAT, 0, "invalid_url" },
-        { CURLE_OUT_OF_MEMORY, 0, "no_memory" },
-        { CURLE_UNSUPPORTED_PROTOCOL, 0, "protocol" },
-        { CURLE_WEIRD_SERVER_REPLY, 0, "protocol" },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_string_equal(transfer_error_word(rows[i].code, rows[i].os_errno), rows[i].word);
 }
 
 /* --- whose turn it is --- */
@@ -636,7 +604,6 @@ int main(void)
         cmocka_unit_test(the_default_schedule_is_that_of_standard_webhooks),
         cmocka_unit_test(an_answer_decides_what_becomes_of_the_event),
         cmocka_unit_test(retry_after_is_seconds_or_a_date_and_at_most_a_day),
-        cmocka_unit_test(every_failure_has_a_word),
         cmocka_unit_test(origins_take_turns_up_to_their_limit),
         cmocka_unit_test(an_origins_events_keep_their_order),
         cmocka_unit_test(origins_that_never_answered_have_a_window_of_their_own),

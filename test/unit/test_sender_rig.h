@@ -1,6 +1,6 @@
 #ifndef TEST_SENDER_RIG_H
 #define TEST_SENDER_RIG_H
-/* A sender whole: a real store thread over a scripted store, libcurl, and a receiver on loopback that
+/* A sender whole: a real store thread over a scripted store, and a receiver on loopback that
  * answers well, badly or not at all. Nothing sleeps: what waits, waits for an event with a deadline. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,3 @@
-/* link: -lssl */
 /* Receivers that speak TLS: whose certificate is not trusted, expired or for another name gets nothing. */
 #include "test_sender_rig.h"
 
@@ -133,16 +132,19 @@ static struct answer trusting_attempt(const struct tls_receiver *tls, const char
     char url[64];
     struct event event = { .notify = NOTIFY_START, .asset_id = "4k2m9qx", .url = url };
     struct policy *policy;
+    struct client *client;
     struct transfer *t;
     struct answer answer;
     struct err err;
     (void)snprintf(url, sizeof(url), "https://localhost:%u/", tls->port);
     assert_int_equal(policy_new("127.0.0.1", NULL, &policy, &err), 0);
-    const struct transfer_config config = { .policy = policy, .total_timeout_ms = 10000 };
-    assert_int_equal(transfer_new(&config, &t, &err), 0);
-    assert_int_equal(curl_easy_setopt(t->easy, CURLOPT_CAINFO, trust_path), CURLE_OK);
+    assert_int_equal(setenv("SSL_CERT_FILE", trust_path, 1), 0);
+    assert_int_equal(transfer_client(policy, 0, 0, 0, &client, &err), 0);
+    assert_int_equal(transfer_new(NULL, &t, &err), 0);
     assert_int_equal(transfer_prepare(t, &event, 1000, &err), 0);
-    transfer_answer(t, curl_easy_perform(t->easy), 1000, &answer);
+    assert_int_equal(client_perform(client, &t->call, &t->request, &err), 0);
+    transfer_answer(t, 1000, &answer);
+    client_free(client);
     transfer_free(t);
     policy_free(policy);
     return answer;

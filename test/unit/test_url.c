@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "webhook/url.h"
+#include "client/url.h"
 
 #define OK "ok"
 #define CONTROL "control character"
@@ -262,37 +262,6 @@ static void an_origin_has_one_spelling(void **state)
     assert_false(url_origin("http://1.2.3/", none));
 }
 
-static void another_reading_agrees_or_does_not(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *url, *scheme, *host, *port;
-        bool agrees;
-    } rows[] = {
-        { "http://Example.com/x", "http", "example.com", "80", true },
-        { "http://Example.com/x", "HTTP", "EXAMPLE.COM", "080", true },
-        { "http://example.com/x", "https", "example.com", "80", false },
-        { "http://example.com/x", "http", "example.co", "80", false },
-        { "http://example.com/x", "http", "example.com.", "80", false },
-        { "http://example.com/x", "http", "", "80", false },
-        { "http://example.com/x", "http", "example.com", "81", false },
-        { "http://example.com/x", "http", "example.com", "", false },
-        { "http://example.com/x", "http", "example.com", "80x", false },
-        { "https://10.0.0.1:8443?x", "https", "10.0.0.1", "8443", true },
-        { "https://10.0.0.1:8443?x", "https", "10.0.0.2", "8443", false },
-        { "http://[0:0::1]:9/", "http", "[::1]", "9", true },
-        { "http://[::FFFF:1.2.3.4]", "http", "[::ffff:102:304]", "80", true },
-        { "http://[::1]", "http", "[::2]", "80", false },
-        { "http://[::1]", "http", "::1", "80", false },
-        { "http://[::1]", "http", "[::1", "80", false },
-        { "http://[::1]", "http", "[]", "80", false },
-        { "http://[::1]", "http", "[::1%25lo]", "80", false },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_int_equal(url_agrees(rows[i].url, rows[i].scheme, rows[i].host, rows[i].port),
-                         rows[i].agrees);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,7 +271,6 @@ int main(void)
         cmocka_unit_test(the_rule_agrees_with_the_shared_cases),
         cmocka_unit_test(literal_addresses_are_told_from_names),
         cmocka_unit_test(an_origin_has_one_spelling),
-        cmocka_unit_test(another_reading_agrees_or_does_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

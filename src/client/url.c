@@ -9,7 +9,7 @@
  *     query     = *(pchar / "/" / "?")              so is fragment
  *
  * "_" is allowed because the names of containers have it. */
-#include "webhook/url.h"
+#include "client/url.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -327,24 +327,30 @@ static struct parts split_valid(const char *url)
     return p;
 }
 
-bool url_literal_address(const char *url, struct sockaddr_storage *ret_address)
+/* false: the host is a name. */
+static bool address_of(const struct parts *p, struct sockaddr_storage *ret_address)
 {
-    struct parts p = split_valid(url);
-    if (!p.has_address)
+    if (!p->has_address)
         return false;
     *ret_address = (struct sockaddr_storage){ 0 };
-    if (p.bracketed) {
+    if (p->bracketed) {
         struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_address;
         v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((uint16_t)p.port);
-        v6->sin6_addr = p.v6;
+        v6->sin6_port = htons((uint16_t)p->port);
+        v6->sin6_addr = p->v6;
     } else {
         struct sockaddr_in *v4 = (struct sockaddr_in *)ret_address;
         v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)p.port);
-        v4->sin_addr = p.v4;
+        v4->sin_port = htons((uint16_t)p->port);
+        v4->sin_addr = p->v4;
     }
     return true;
+}
+
+bool url_literal_address(const char *url, struct sockaddr_storage *ret_address)
+{
+    struct parts p = split_valid(url);
+    return address_of(&p, ret_address);
 }
 
 /* The len bytes at from, in lower case; returns the end. Once an event, so not by snprintf(). */
@@ -377,17 +383,15 @@ bool url_origin(const char *url, char ret_origin[static URL_ORIGIN_LEN])
     return true;
 }
 
-bool url_agrees(const char *url, const char *scheme, const char *host, const char *port)
+void url_split(const char *url, struct url_parts *ret_parts)
 {
-    struct parts p = split_valid(url), other = { 0 };
-    struct text theirs = { host, strlen(host) };
-    if (strcasecmp(scheme, p.https ? "https" : "http") != 0 ||
-        check_port((struct text){ port, strlen(port) }, &other) || other.port != p.port)
-        return false;
-    if (!p.bracketed)
-        return theirs.len == p.host.len && strncasecmp(theirs.at, p.host.at, theirs.len) == 0;
-    struct in6_addr v6;
-    return theirs.len > 2 && theirs.at[0] == '[' && theirs.at[theirs.len - 1] == ']' &&
-           parse_ipv6((struct text){ theirs.at + 1, theirs.len - 2 }, &v6) &&
-           memcmp(&v6, &p.v6, sizeof(v6)) == 0;
+    struct parts p = split_valid(url);
+    if (!p.bracketed && p.host.at[p.host.len - 1] == '.')
+        p.host.len--;
+    ret_parts->https = p.https;
+    ret_parts->port = p.port;
+    ret_parts->literal = address_of(&p, &ret_parts->address);
+    ret_parts->target = p.tail.at;
+    ret_parts->target_len = find(p.tail, '#');
+    (void)append(ret_parts->host, p.host.at, p.host.len);
 }
