@@ -207,7 +207,9 @@ static enum request_result load(const char *body, size_t len, unsigned max_depth
         return REQUEST_NOT_JSON;
     }
     json_error_t error = { 0 };
-    *ret_root = json_loadb(len ? body : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    *ret_root =
+        json_loadb(len ? body : "", len,
+                   JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &error);
     if (!*ret_root && json_error_code(&error) == json_error_out_of_memory)
         return REQUEST_NO_MEMORY;
     if (!*ret_root) {

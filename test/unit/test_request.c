@@ -76,6 +76,7 @@ static void every_fault_of_the_shape_is_named(void **state)
     } cases[] = {
         { "[]", { "\"\"" } },
         { "null", { "\"\"" } },
+        { "-99999999999999999999", { "\"\"" } }, /* JSON has no largest integer */
         { "{}", { "\"/assetPath\"" } },
         { "{\"assetPath\":3,\"notifications\":[]}", { "\"/assetPath\"", "\"/notifications\"" } },
         { "{\"assetPath\":{}}", { "\"/assetPath/location\"", "\"/assetPath/path\"" } },
