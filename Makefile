@@ -12,6 +12,9 @@ endif
 MODE       ?= release
 SUFFIX      = $(if $(filter gcc cc,$(CC)),,-$(notdir $(CC)))
 BUILD      ?= build/$(MODE)$(SUFFIX)
+ifeq ($(abspath $(BUILD)),$(abspath build))
+$(error BUILD=$(BUILD) cannot be: build/assay is the link to what was built last. Take another folder, as in build/mine)
+endif
 MODULES    ?= base http client store validate webhook api worker monitor cmd
 PKG_CONFIG ?= pkg-config
 PACKAGES    = jansson sqlite3 hiredis libssl libcrypto libseccomp zlib
@@ -60,7 +63,8 @@ BENCHES = $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 .DEFAULT_GOAL = build
 
 build: $(BUILD)/assay ## build/assay, the whole program
-	@ln -sfn $(BUILD:build/%=%)/assay build/assay
+	@mkdir -p build
+	@ln -sfn $(if $(filter build/%,$(BUILD)),$(BUILD:build/%=%),$(abspath $(BUILD)))/assay build/assay
 
 server: ## build and run everything: API on 127.0.0.1:5001, monitor on 127.0.0.1:5555
 test: ## unit and contract tests, then every fuzz corpus once more under sanitizers

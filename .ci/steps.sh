@@ -35,6 +35,7 @@ step_packages()
     command -v debootstrap >/dev/null || wanted+=(debootstrap)
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || wanted+=(python3-venv)
     [ ${#wanted[@]} -eq 0 ] || DEBIAN_FRONTEND=noninteractive apt-get install -q -y "${wanted[@]}"
+    command -v promtool >/dev/null || apt-get install -q -y --no-install-recommends prometheus
     # The reference library for signatures, schemathesis and axe-core: tools/pytest.sh finds them here.
     /usr/bin/python3 -m venv --system-site-packages build/venv
     build/venv/bin/pip install -q -r .ci/requirements.txt

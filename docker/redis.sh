@@ -1,6 +1,7 @@
 #!/bin/sh
 # redis.sh: starts the shared store in the official image of Redis or Valkey, as it comes. Mounted by
-# docker-compose.yml; POSIX sh only. `redis.sh health` is the container's health check.
+# docker-compose.yml; POSIX sh only. `redis.sh health` is the container's health check. With
+# REDIS_PASSWORD_FILE the first line of that file is the password that it asks for.
 #
 # Every answered step is on the disk before it is answered (appendfsync always), and nothing is ever
 # evicted. What a loss of power leaves behind the last synced byte may be nonsense, though: the log has
@@ -11,7 +12,7 @@ set -u
 umask 077
 data=/data
 logs=$data/appendonlydir
-: "${REDIS_REPAIR_BYTES:=4194304}" "${REDIS_MAXMEMORY:=1gb}"
+: "${REDIS_REPAIR_BYTES:=4194304}" "${REDIS_MAXMEMORY:=1gb}" "${REDIS_PASSWORD_FILE:=}"
 
 # redis-server or valkey-server: what is in this image
 program()
@@ -19,23 +20,36 @@ program()
     command -v "redis-$1" || command -v "valkey-$1"
 }
 
-if [ "${1:-}" = health ]; then
-    [ "$("$(program cli)" ping)" = PONG ] # LOADING until the log has been read
-    exit
-fi
-
 say()
 {
     echo "redis.sh: $*" >&2
 }
 
+# Never an argument, which all processes may read.
+password=
+if [ -n "$REDIS_PASSWORD_FILE" ]; then
+    IFS= read -r password <"$REDIS_PASSWORD_FILE"
+    if [ -z "$password" ]; then
+        say "there is no password in $REDIS_PASSWORD_FILE, or user $(id -u) cannot read it"
+        exit 1
+    fi
+fi
+
+if [ "${1:-}" = health ]; then
+    [ -z "$password" ] || export REDISCLI_AUTH="$password"
+    [ "$("$(program cli)" ping)" = PONG ] # LOADING until the log has been read
+    exit
+fi
+
 # Protected mode would refuse everyone but loopback; the network is the stack's own and no port of it
 # is published.
 serve()
 {
-    exec "$(program server)" --dir "$data" --protected-mode no --save '' \
+    exec "$(program server)" - --dir "$data" --protected-mode no --save '' \
         --appendonly yes --appendfsync always --appenddirname "${logs##*/}" \
-        --maxmemory "$REDIS_MAXMEMORY" --maxmemory-policy noeviction --tcp-keepalive 30
+        --maxmemory "$REDIS_MAXMEMORY" --maxmemory-policy noeviction --tcp-keepalive 30 <<END
+requirepass "$(printf %s "$password" | sed 's/[\\"]/\\&/g')"
+END
 }
 
 # Redis as our child: its exit code; signals are passed on.

@@ -86,6 +86,25 @@ static void write_assets(const struct store_stats *s, struct buf *out)
     metrics_count(out, "assay_webhook_dead", NULL, s->events_by_state[EVENT_DEAD]);
 }
 
+/* What /readyz tells, all of them from the beginning, so that an alert sees it begin. */
+static void write_warnings(struct store *store, struct buf *out)
+{
+    static const char gauge[] = "assay_store_warnings";
+    struct store_warnings warnings;
+    struct err err; /* what it cannot do now is no warning */
+    (void)store_health(store, &warnings, &err);
+    metrics_family(out, gauge, "gauge",
+                   "1: the store works, and should not stay as it is; /readyz says why.");
+    for (int i = 0; i < STORE_WARNINGS; i++) {
+        char labels[64];
+        uint64_t n = 0;
+        for (size_t j = 0; j < warnings.n; j++)
+            n |= strcmp(warnings.list[j].name, store_warning_names[i]) == 0;
+        (void)snprintf(labels, sizeof(labels), "name=\"%s\"", store_warning_names[i]);
+        metrics_count(out, gauge, labels, n);
+    }
+}
+
 static void write_build(struct buf *out)
 {
     metrics_family(out, "assay_build_info", "gauge", "What this is; always 1.");
@@ -100,6 +119,7 @@ int api_metrics_write(struct api *api, struct buf *out, struct err *err)
     write_http(api, out);
     if (!api->health_only)
         write_assets(&stats, out);
+    write_warnings(api->store, out);
     if (api->process_metrics)
         api->process_metrics(api->process, out);
     write_build(out);

@@ -83,6 +83,22 @@ static bool explain_pasted(const char *body, size_t len, struct buf *detail)
     return at != NULL;
 }
 
+/* The parser knows the line, and no column, of a byte that is no UTF-8. */
+static bool explain_utf8(const char *body, size_t len, struct buf *detail)
+{
+    size_t offset = buf_utf8_prefix(body, len);
+    if (offset == len)
+        return false;
+    unsigned column = 1;
+    for (size_t i = offset; i > 0 && body[i - 1] != '\n'; i--)
+        column += (body[i - 1] & 0xc0) != 0x80; /* each character once, by its first byte */
+    (void)buf_addf(detail,
+                   "The body is not JSON: it is not UTF-8, for the byte 0x%02x at offset %zu "
+                   "(line %u, column %u).",
+                   (unsigned char)body[offset], offset, line_of(body, body + offset), column);
+    return true;
+}
+
 static const char *explain_code(enum json_error_code code)
 {
     switch (code) {
@@ -110,6 +126,8 @@ static void explain(const char *body, size_t len, const json_error_t *error, str
         (void)buf_adds(detail, "The body is empty; a JSON object is expected.");
     else if (len >= 3 && memcmp(body, "\xef\xbb\xbf", 3) == 0)
         (void)buf_adds(detail, "The body is not JSON: it begins with a byte order mark.");
+    else if (json_error_code(error) == json_error_invalid_utf8 && explain_utf8(body, len, detail))
+        return;
     else if (!explain_pasted(body, len, detail))
         (void)buf_addf(detail, "The body is not JSON: %s (line %d, column %d).",
                        explain_code(json_error_code(error)), error->line, error->column);
@@ -207,7 +225,9 @@ static enum request_result load(const char *body, size_t len, unsigned max_depth
         return REQUEST_NOT_JSON;
     }
     json_error_t error = { 0 };
-    *ret_root = json_loadb(len ? body : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    *ret_root =
+        json_loadb(len ? body : "", len,
+                   JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &error);
     if (!*ret_root && json_error_code(&error) == json_error_out_of_memory)
         return REQUEST_NO_MEMORY;
     if (!*ret_root) {

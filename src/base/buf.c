@@ -120,6 +120,14 @@ static size_t utf8_len(const unsigned char *s, size_t len)
     return overlong_or_surrogate_or_too_high ? 0 : n;
 }
 
+size_t buf_utf8_prefix(const char *s, size_t len)
+{
+    size_t at = 0, n;
+    while (at < len && (n = utf8_len((const unsigned char *)s + at, len - at)) > 0)
+        at += n;
+    return at;
+}
+
 /* Of a well-formed sequence of n bytes: a character that would end or reorder a line, or command a
  * terminal: C0 and C1 controls, DEL, line and paragraph separators, marks and overrides of direction. */
 static bool is_unseen(const unsigned char *s, size_t n)

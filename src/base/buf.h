@@ -34,6 +34,8 @@ void buf_grew(struct buf *b, size_t n);
 int buf_add(struct buf *b, const void *data, size_t len);
 int buf_adds(struct buf *b, const char *s);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* How many bytes of s are well-formed UTF-8 (RFC 3629 §4) before the first that is not. */
+size_t buf_utf8_prefix(const char *s, size_t len);
 /* s as a JSON string, quotes included. Bytes that are no UTF-8 become U+FFFD; controls, separators of
  * lines and marks of direction are escaped, so that it is safe to show on a terminal. */
 int buf_add_json(struct buf *b, const char *s, size_t len);

@@ -426,21 +426,23 @@ static const struct store_ops sqlite_ops = {
     .close = sqlite_close,
 };
 
-/* Make the folders that path names, and let them last. */
-static int make_folders(char *path, struct err *err)
+/* Make the folder that path is in, and let it last. Only that one: a mistyped path shall not become a new,
+ * empty store somewhere else. */
+static int make_folder(char *path, struct err *err)
 {
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        int rc = 0;
-        if (mkdir(path, 0777) == 0)
-            rc = durable_sync_parent(path, err);
-        else if (errno != EEXIST)
-            rc = err_errno(err, errno, "make folder '%s'", path);
-        *slash = '/';
-        if (rc < 0)
-            return -1;
-    }
-    return 0;
+    char *slash = strrchr(path, '/');
+    int rc = 0;
+    if (!slash || slash == path)
+        return 0;
+    *slash = '\0';
+    if (mkdir(path, 0777) == 0)
+        rc = durable_sync_parent(path, err);
+    else if (errno == ENOENT)
+        rc = err_set(err, ERR_ABSENT, "only its last folder is made, and another is missing");
+    else if (errno != EEXIST)
+        rc = err_errno(err, errno, "make folder '%s'", path);
+    *slash = '/';
+    return rc;
 }
 
 /* Make the file itself if there is none, readable for us only; SQLite gives its log the same mode. */
@@ -504,7 +506,7 @@ int sqlite_store_open(const char *where, const struct store_config *config,
     CLEANUP(store_closep) struct store *store = &s->base;
     if (!(s->path = strdup(where)))
         return out_of_memory(err);
-    if (make_folders(s->path, err) < 0 || take_lock(s, err) < 0 || make_file(s->path, err) < 0 ||
+    if (make_folder(s->path, err) < 0 || take_lock(s, err) < 0 || make_file(s->path, err) < 0 ||
         connect_and_load(s, err) < 0)
         return err_add(err, "store '%s'", where);
     *ret_store = TAKE(store);

@@ -86,6 +86,9 @@ int store_stats(struct store *s, struct store_stats *ret_stats, struct err *err)
     return s->ops->stats(s, ret_stats, err);
 }
 
+const char *const store_warning_names[STORE_WARNINGS] = { "not_durable", "may_evict",
+                                                          "log_not_rewritten", "settings_unknown" };
+
 int store_health(struct store *s, struct store_warnings *ret_warnings, struct err *err)
 {
     ret_warnings->n = 0;

@@ -387,12 +387,14 @@ struct store_process {
 
 /* What an operator should know of where the data lie, although they can be written. */
 struct store_warning {
-    const char *name; /* "not_durable", …; constant */
+    const char *name; /* one of store_warning_names */
     char why[160];
 };
+enum { STORE_WARNINGS = 4 };
+extern const char *const store_warning_names[STORE_WARNINGS]; /* that any engine gives */
 struct store_warnings {
     size_t n;
-    struct store_warning list[4];
+    struct store_warning list[STORE_WARNINGS];
 };
 
 enum { STORE_NEWS_WORK = 1, STORE_NEWS_CHANGES = 2 };

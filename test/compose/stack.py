@@ -8,6 +8,7 @@ import threading
 
 from harness.assay import Assay, PROJECT, asset_body, free_port
 from harness.deadline import eventually, patient
+from harness.ledger import accepted, check_told
 from harness.sink import Sink
 
 REDIS_IMAGE = os.environ.get("REDIS_IMAGE") or "redis:8"
@@ -169,20 +170,11 @@ class Client(threading.Thread):
                 self.strange.append(answer)
 
 
-def ledger_of(clients):
-    for client in clients:
-        client.join()
-    assert not [answer for client in clients for answer in client.strange]
-    ledger = {asset_id: state for client in clients for asset_id, state in client.ledger.items()}
-    assert len(ledger) == sum(len(client.ledger) for client in clients), "an id was given twice"
-    return ledger
-
-
 def post(stack, sink, n, clients=6):
     threads = [Client(stack, sink, n=n // clients + (i < n % clients)) for i in range(clients)]
     for thread in threads:
         thread.start()
-    return ledger_of(threads)
+    return accepted(threads)
 
 
 def under_load(stack, sink, what, clients=3):
@@ -195,7 +187,7 @@ def under_load(stack, sink, what, clients=3):
         what()
     finally:
         over.set()
-        ledger = ledger_of(threads)
+        ledger = accepted(threads)
     print(f"{len(ledger)} accepted, {sum(t.refused for t in threads)} refused and tried again")
     return ledger
 
@@ -213,12 +205,8 @@ def check_all(stack, sink, ledger, within=30):
                              f"{[stack.asset(i) for i in missing[:3]]}") from None
     stored = {asset["id"]: asset for asset in stack.all_assets()}
     for asset_id, state in ledger.items():
-        arrivals = sink.of(asset_id)
-        endings = [a for a in arrivals if a.state != "started"]
-        started = [a for a in arrivals if a.state == "started"]
         assert stored[asset_id]["state"] == state and stored[asset_id]["run"] == 1, stored[asset_id]
-        assert {(a.state, a.webhook_id) for a in endings} == {(state, endings[0].webhook_id)}, arrivals
-        assert started and started[0].number < endings[0].number, arrivals
+        check_told(sink, asset_id, state)
     eventually(lambda: stack.counted()["queued"] + stack.counted()["started"] == 0, 10, "all has ended")
     return stored
 

@@ -1,5 +1,6 @@
 """docker/redis.sh in each image of Redis or Valkey that is here: what it repairs, what it leaves alone."""
 import os
+import subprocess
 import time
 
 import pytest
@@ -115,3 +116,11 @@ def test_damage_that_is_not_in_the_log_s_last_file_is_left_for_a_person(redis):
     eventually(lambda: redis.exit_code() == "exited 1", 20, "it refuses")
     assert redis.on_data("cat /data/appendonlydir/*.base.rdb | cksum") == before
     assert "aof-before-repair" not in redis.on_data("ls /data")
+
+
+@pytest.mark.parametrize("file", ["/docker/no-such-file", "/dev/null"])
+def test_a_password_that_is_not_there_is_no_start_without_one(file):
+    done = subprocess.run(["docker", "run", "--rm", "--user", "999:999", "--network", "none",
+                           "-v", f"{PROJECT}/docker:/docker:ro", "-e", f"REDIS_PASSWORD_FILE={file}", "--entrypoint", "/bin/sh",
+                           REDIS_IMAGE, "/docker/redis.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and f"redis.sh: there is no password in {file}" in done.stderr, done

@@ -1,4 +1,5 @@
 """What assay tells of a Redis to those who look after it."""
+import json
 import os
 import re
 import resource
@@ -11,6 +12,7 @@ import threading
 
 import pytest
 
+from harness import assay as program
 from harness import redis
 from harness.assay import run
 from harness.deadline import eventually
@@ -26,6 +28,18 @@ def warnings(part):
     return {w["name"]: w["why"] for w in ready.json["store"]["warnings"]}
 
 
+def described_names():
+    with open(f"{program.PROJECT}/src/api/openapi.json", encoding="utf-8") as f:
+        readiness = json.load(f)["components"]["schemas"]["Readiness"]["properties"]
+    return readiness["store"]["properties"]["warnings"]["items"]["properties"]["name"]["enum"]
+
+
+def counted(part):
+    """{name: 0 or 1} of all warnings there are, in /metrics."""
+    found = re.findall(r'^assay_store_warnings\{name="(\w+)"\} (\d+)$', part.get("/metrics").body.decode(), re.MULTILINE)
+    return {name: int(n) for name, n in found}
+
+
 @pytest.mark.parametrize("setting,value,name", [("appendonly", "no", "not_durable"),
                                                 ("appendfsync", "everysec", "not_durable"),
                                                 ("maxmemory-policy", "allkeys-lru", "may_evict")])
@@ -35,21 +49,26 @@ def test_a_redis_that_may_lose_assets_is_told_from_the_start(fleet, setting, val
     [(told, why)] = warnings(api).items()
     assert told == name and f"{setting} {value}" in why
     assert f"event=store_warning name={name}" in api.log()
+    assert [name for name, n in counted(api).items() if n] == [told]
 
 
 def test_what_changes_while_it_runs_is_told_too_and_when_it_is_over(fleet):
     worker = fleet.worker()
     assert not warnings(worker)
+    assert counted(worker) == dict.fromkeys(described_names(), 0)
     fleet.redis.ask("CONFIG", "SET", "appendfsync", "no")
     eventually(lambda: "appendfsync no" in warnings(worker).get("not_durable", ""), 10, "it says so")
+    assert counted(worker)["not_durable"] == 1
     fleet.redis.ask("CONFIG", "SET", "appendfsync", "always")
     eventually(lambda: not warnings(worker), 10, "it is over")
+    assert counted(worker)["not_durable"] == 0
     assert worker.log().count("event=store_warning ") == worker.log().count("event=store_warnings_over") == 1
 
 
 def test_a_redis_that_tells_no_settings_is_believed_nothing(fleet):
     fleet.redis.ask("ACL", "SETUSER", "default", "-config")
-    assert list(warnings(fleet.part("api"))) == ["settings_unknown"]
+    api = fleet.part("api")
+    assert list(warnings(api)) == ["settings_unknown"] and counted(api)["settings_unknown"] == 1
 
 
 def test_a_redis_that_cannot_write_its_log_is_not_ready(fleet):

@@ -14,6 +14,7 @@ import pytest
 from harness import redis
 from harness.assay import STATES, deliveries, run
 from harness.deadline import eventually, patient
+from harness.ledger import check_told
 from harness.redis import LEASE_S
 
 pytestmark = pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
@@ -38,11 +39,7 @@ def check_all(api, sink, ids, within=30):
         asset = api.settled(asset_id, within=10)
         assert asset["state"] == state, asset
         assert {d["state"] for d in deliveries(asset).values()} == {"delivered"}, asset
-        arrivals = sink.of(asset_id)
-        endings = [a for a in arrivals if a.state != "started"]
-        started = [a for a in arrivals if a.state == "started"]
-        assert started and started[0].number < endings[0].number, arrivals
-        assert {(a.state, a.webhook_id) for a in endings} == {(state, endings[0].webhook_id)}, arrivals
+        check_told(sink, asset_id, state)
     stored = {asset["id"]: asset["state"] for asset in api.all_assets()}
     assert {i: stored.get(i) for i in ids} == ids
     return stored

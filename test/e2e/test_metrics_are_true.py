@@ -1,4 +1,5 @@
 """GET /metrics: every series of the documentation, true at the moment it is read."""
+import json
 import re
 import shutil
 import subprocess
@@ -8,9 +9,10 @@ import pytest
 from harness import assay as program
 from harness.deadline import eventually
 
+RULES = f"{program.PROJECT}/dist/prometheus-rules.yml"
 NAMES = """assay_http_requests_total assay_http_request_duration_seconds assay_assets_total assay_assets
     assay_queue_depth assay_queue_oldest_seconds assay_asset_wait_seconds assay_asset_duration_seconds
-    assay_asset_errors_total assay_leases_rescued_total assay_validator_deaths_total assay_webhook_attempts_total
+    assay_asset_errors_total assay_leases_rescued_total assay_store_warnings assay_validator_deaths_total assay_webhook_attempts_total
     assay_webhook_duration_seconds assay_webhook_backlog assay_workers assay_build_info process_cpu_seconds_total
     process_resident_memory_bytes process_open_fds process_max_fds process_start_time_seconds""".split()
 SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z]+="[^"\\]*",?)+)\})? ([0-9.]+)$')
@@ -109,9 +111,63 @@ def test_promtool_finds_nothing(assay):
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (package prometheus)")
 def test_promtool_takes_the_alert_rules():
-    done = subprocess.run(["promtool", "check", "rules", f"{program.PROJECT}/dist/prometheus-rules.yml"],
+    done = subprocess.run(["promtool", "check", "rules", RULES],
                           capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "5 rules found" in done.stdout, done
+    assert done.returncode == 0 and "6 rules found" in done.stdout, done
+
+
+def series(name, values, /, **labels):
+    labels = {"job": "assay", "instance": "a:5001", **labels}
+    return {"series": name + "{" + ",".join(f'{k}="{v}"' for k, v in labels.items()) + "}", "values": values}
+
+
+def answers(code, values):
+    return series("assay_http_requests_total", values, route="/assets/image", code=code)
+
+
+# What happens minute by minute (from+step x times), when the alert is asked for, and whether it is firing then.
+ALERTS = [
+    ("AssayQueueIsStuck", [series("assay_queue_oldest_seconds", "0+60x20")], "12m", True),
+    ("AssayQueueIsStuck", [series("assay_queue_oldest_seconds", "0+60x20")], "9m", False),
+    ("AssayRefusesAssets", [answers("503", "0+1x20")], "10m", True),
+    ("AssayRefusesAssets", [answers("503", "5+0x20"), answers("202", "0+9x20")], "10m", False),
+    ("AssayValidatorsDie", [series("assay_validator_deaths_total", "0+1x20", signal="SIGSYS")], "15m", True),
+    ("AssayValidatorsDie", [series("assay_validator_deaths_total", "0+0x10 1+0x10", signal="SIGSYS")], "15m", False),
+    ("AssayWebhooksAreNotDelivered", [series("assay_webhook_attempts_total", "0+2x40", event="ended", result="failed"),
+                                      series("assay_webhook_attempts_total", "0+1x40", event="ended", result="delivered")],
+     "30m", True),
+    ("AssayWebhooksAreNotDelivered", [series("assay_webhook_attempts_total", "0+1x40", event="ended", result="failed"),
+                                      series("assay_webhook_attempts_total", "0+2x40", event="ended", result="delivered")],
+     "30m", False),
+    ("AssayCountsDoNotAddUp", [series("assay_assets", "4+0x20", state="success"),
+                               series("assay_assets_total", "5+0x20", outcome="accepted")], "15m", True),
+    ("AssayCountsDoNotAddUp", [series("assay_assets", "4+0x20", state="success"),
+                               series("assay_assets", "1+0x20", state="queued"),
+                               series("assay_assets_total", "5+0x20", outcome="accepted")], "15m", False),
+    ("AssayStoreMayLoseAssets", [series("assay_store_warnings", "0+0x20", name="may_evict"),
+                                 series("assay_store_warnings", "1+0x20", name="not_durable")], "6m", True),
+    ("AssayStoreMayLoseAssets", [series("assay_store_warnings", "0+0x20", name="may_evict"),
+                                 series("assay_store_warnings", "1+0x3 0+0x20", name="not_durable")], "6m", False),
+]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (package prometheus)")
+@pytest.mark.parametrize("alert, happens, when, fires", ALERTS)
+def test_alerts_fire_when_they_should_and_only_then(tmp_path, alert, happens, when, fires):
+    asked = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)'
+    (tmp_path / "test.yml").write_text(json.dumps({    # JSON is YAML, too
+        "rule_files": [RULES], "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": happens, "promql_expr_test": [
+            {"expr": asked, "eval_time": when, "exp_samples": [{"labels": "{}", "value": int(fires)}]}]}]}))
+    done = subprocess.run(["promtool", "test", "rules", str(tmp_path / "test.yml")], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tried():
+    with open(RULES, encoding="utf-8") as f:
+        alerts = set(re.findall(r"- alert: (\w+)", f.read()))
+    assert {(alert, fires) for alert, _, _, fires in ALERTS} == {(alert, fires) for alert in alerts for fires in (True, False)}
 
 
 @pytest.mark.parametrize("path", ["dist/prometheus-rules.yml", "dist/grafana-dashboard.json"])

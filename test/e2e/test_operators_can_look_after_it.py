@@ -136,8 +136,18 @@ def test_the_man_page_names_every_setting_and_command():
         assert command in page or command in ("version", "help"), command
 
 
+@pytest.mark.parametrize("folder", ["build", "./build/"])
+def test_make_does_not_build_where_the_link_to_the_program_is(folder):
+    if not shutil.which("make"):
+        pytest.skip("there is no make here")
+    env = {name: value for name, value in program.environment().items() if not name.startswith("MAKE")}
+    done = subprocess.run(["make", "-n", f"BUILD={folder}"], cwd=program.PROJECT, env=env, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 2 and "Take another folder" in done.stderr and not done.stdout, done
+
+
 def test_make_install_puts_everything_in_its_place(tmp_path):
-    build = os.path.relpath(os.path.dirname(program.BINARY), program.PROJECT)
+    build = os.path.relpath(os.path.dirname(os.path.realpath(program.BINARY)), program.PROJECT)
     if not build.startswith("build") or not shutil.which("make"):
         pytest.skip("the program under test was not built here")
     env = {name: value for name, value in program.environment().items() if not name.startswith("MAKE")}

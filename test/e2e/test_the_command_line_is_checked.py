@@ -90,6 +90,20 @@ def test_what_cannot_start_safely_is_78_and_says_why_in_one_line(servers, tmp_pa
         assert len(server.log().splitlines()) == 1, server.log()
 
 
+def test_a_mistyped_store_is_no_new_store(servers):
+    server = servers.new(store="sqlite:vra/lib/assay.db")
+    server.start(ready=False)
+    assert server.wait_exit(5) == 78, server.log()
+    [line] = server.log().splitlines()
+    assert "only its last folder is made, and another is missing" in line and "--store" in line
+    assert os.listdir(server.folder) == ["stderr"]
+
+
+def test_the_last_folder_of_a_store_is_made(servers, tmp_path):
+    servers.start(store=f"sqlite:{tmp_path}/data/assay.db")
+    assert (tmp_path / "data" / "assay.db").is_file()
+
+
 def test_a_file_that_is_no_store_is_left_as_it_is(servers, tmp_path):
     file = tmp_path / "precious"
     file.write_bytes(b"not a database, but dear to someone\n" * 100)

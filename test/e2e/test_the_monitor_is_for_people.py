@@ -7,6 +7,7 @@ import pytest
 
 from harness import axe
 from harness import browser as driver
+from harness import redis
 from harness.browser import ENTER, TAB, Browser
 from harness.client import request
 from harness.deadline import eventually
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.skipif(driver.missing() is not None, reason=str(driver.
 
 CHARTS = "/usr/share/javascript/chart.js/chart.min.js"
 PAGES = ["/", "/?span=24h", "/?span=30d", "/assets", "/assets?state=failed", "/assets/GOOD", "/assets/BAD",
-         "/assets/BAD/retry", "/retry?code=too_wide", "/workers", "/workers/0/drain", "/workers/0/resize", "/queue",
-         "/webhooks", "/webhooks?state=dead", "/webhooks/EVENT/resend", "/resend-dead"]
+         "/assets/BAD/retry", "/retry?code=too_wide", "/workers", "/workers/0/drain", "/workers/0/resize",
+         "/workers/0/resume", "/queue", "/webhooks", "/webhooks?state=dead", "/webhooks/EVENT/resend", "/resend-dead"]
 EMPTY = ["/", "/assets", "/workers", "/queue", "/webhooks"]
 NOT_FOUND = ["/assets?q=nowhere.jpg", "/assets?since=never", "/assets/nowhere"]
 
@@ -72,11 +73,11 @@ class Person:
     def __init__(self, browser, assay, ids):
         self.browser, self.assay, self.ids = browser, assay, ids
 
-    def go(self, path):
+    def go(self, path, live="Live"):
         for name, asset_id in self.ids.items():
             path = path.replace(name, asset_id)
         self.browser.open(f"http://127.0.0.1:{self.assay.monitor_port}{path}")
-        self.browser.until("return document.getElementById('live').textContent === 'Live'", f"{path} is live")
+        self.browser.until(f"return document.getElementById('live').textContent === '{live}'", f"{path}: {live}")
 
     def at(self):
         return self.browser.url.split(str(self.assay.monitor_port), 1)[1]
@@ -132,7 +133,7 @@ def test_every_page_is_within_everybodys_reach(person, path, width, scheme):
 needs_axe = pytest.mark.skipif(axe.missing() is not None, reason=str(axe.missing()))
 
 
-def axe_finds(browser):
+def axe_finds(browser, refused="4"):
     """Once wide and light and once narrow and dark: what depends on both is in the checklist, for every pair."""
     browser.run("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
     axe.put_into(browser)
@@ -142,7 +143,7 @@ def axe_finds(browser):
         browser.scheme(scheme)
         found += [f"{browser.url}, {width} wide, {scheme}: {wrong}" for wrong in axe.violations(browser)]
     said = browser.complaints()
-    return found + [line for line in said if "the server responded with a status of 4" not in line]
+    return found + [line for line in said if f"the server responded with a status of {refused}" not in line]
 
 
 @needs_axe
@@ -159,6 +160,35 @@ def test_axe_finds_nothing_where_nothing_is(module_servers, browser):
     for path in EMPTY:
         new.go(path)
         found += axe_finds(browser)
+    assert not found, "\n".join(found)
+
+
+@needs_axe
+def test_axe_finds_nothing_about_what_waits(module_servers, browser):
+    assay = module_servers.start("--workers", "0")
+    ids = {"QUEUED": assay.submit("good.jpg", onStart="http://127.0.0.1:1/", onFailure="nowhere"),
+           "BARE": assay.submit("good.jpg")}
+    waiting, found = Person(browser, assay, ids), []
+    for path in ("/assets/QUEUED", "/assets/BARE", "/queue", "/assets/QUEUED/retry"):
+        waiting.go(path)
+        found += browser.run(CHECKLIST) + axe_finds(browser)
+        browser.window(1280, 900)
+    assert not found, "\n".join(found)
+
+
+@needs_axe
+@pytest.mark.skipif(redis.PROGRAM is None, reason="there is no redis-server here")
+def test_axe_finds_nothing_while_the_store_is_away(fleet, browser):
+    monitor, found = fleet.part("monitor"), []
+    monitor.monitor_port = monitor.port
+    fleet.redis.kill()
+    lost = Person(browser, monitor, {"ID": "4k2m9qx"})
+    for path in ("/", "/assets", "/assets/ID", "/workers", "/queue", "/webhooks"):
+        lost.go(path, live="The store is away")
+        assert "The store cannot be read just now" in browser.text("main"), path
+        found += browser.run(CHECKLIST) + axe_finds(browser, refused="503")
+        browser.window(1280, 900)
+    browser.open("about:blank")
     assert not found, "\n".join(found)
 
 

@@ -76,6 +76,7 @@ static void every_fault_of_the_shape_is_named(void **state)
     } cases[] = {
         { "[]", { "\"\"" } },
         { "null", { "\"\"" } },
+        { "-99999999999999999999", { "\"\"" } }, /* JSON has no largest integer */
         { "{}", { "\"/assetPath\"" } },
         { "{\"assetPath\":3,\"notifications\":[]}", { "\"/assetPath\"", "\"/notifications\"" } },
         { "{\"assetPath\":{}}", { "\"/assetPath/location\"", "\"/assetPath/path\"" } },
@@ -108,7 +109,15 @@ static void what_is_not_json_is_explained(void **state)
         { "{} x", "follows" },
         { "{\"a\":1,\"a\":2}", "repeated" },
         { "{\"a\":\"\\u0000\"}", "NUL" },
-        { "{\"a\":\"\xff\"}", "UTF-8" },
+        { "{\"a\":\"\xff\"}", "UTF-8, for the byte 0xff at offset 6 (line 1, column 7)" },
+        { "\x93", "byte 0x93 at offset 0 (line 1, column 1)" },
+        { "{\n\"\xc3\xa9\": [],\n\"\xe2\x82\xac\xc3\xa9\": \"a\xc3\"}",
+          "0xc3 at offset 23 (line 3, column 9)" },
+        { "\"\xed\xa0\x80\"", "0xed at offset 1 " },     /* a surrogate */
+        { "\"\xc0\x80\"", "0xc0 at offset 1 " },         /* a NUL, longer than it need be */
+        { "\"\xf4\x90\x80\x80\"", "0xf4 at offset 1 " }, /* above U+10FFFF */
+        { "\"\xe2\x82", "0xe2 at offset 1 " },           /* it ends within a character */
+        { "{\"\xe2\x80\x9c\":\"\xff\"}", "0xff at offset 8 (line 1, column 7)" },
         { "{\"a\":\"\\ud800\"}", "syntax" },
         { "\xef\xbb\xbf{}", "byte order mark" },
         { "{\n\xe2\x80\x9c"

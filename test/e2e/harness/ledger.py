@@ -1,4 +1,5 @@
-"""Clients that post all the time and write down what was promised to them, whatever happens to the server."""
+"""Clients that post all the time and write down what was promised to them, whatever happens to the server; and
+whether it was kept."""
 import http.client
 import random
 import threading
@@ -48,3 +49,15 @@ def accepted(clients):
     ledger = {asset_id: state for client in clients for asset_id, state in client.ledger.items()}
     assert len(ledger) == sum(len(client.ledger) for client in clients), "an id was given twice"
     return ledger
+
+
+def check_told(sink, asset_id, state):
+    """Exactly one ending, this one, told at least once and as one event; and started before it, as another."""
+    arrivals = sink.of(asset_id)
+    started = [a for a in arrivals if a.state == "started"]
+    ended = [a for a in arrivals if a.state != "started"]
+    assert started and ended, arrivals
+    assert started[0].number < ended[0].number, arrivals
+    assert {a.state for a in ended} == {state}, arrivals
+    assert len({(a.webhook_id, a.body) for a in started}) == 1, arrivals
+    assert len({(a.webhook_id, a.body) for a in ended}) == 1, arrivals
