@@ -170,6 +170,7 @@ static void whatever_does_not_add_up_in_a_redis_is_told(void **state)
         { "redis.call('HSET'," ASSAY("a:12") ",'e1t','nonsense')", "a record that makes sense" },
         { "redis.call('ZADD'," ASSAY("in:0") ",12,12)", "counted in its state, and in no" },
         { "redis.call('ZADD'," ASSAY("in:0") ",40,40)", "counted in its state, and in no" },
+        { "redis.call('HINCRBY'," ASSAY("count") ",'accepted',1)", "a record that makes sense" },
         { "redis.call('HINCRBY'," ASSAY("count") ",'taken',1)", "accepted = queued" },
         { "redis.call('HINCRBY'," ASSAY("count") ",'taken',-1)",
           "counted in its state, and in no" },
