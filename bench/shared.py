@@ -45,7 +45,8 @@ class Redis(Program):
 
     def in_state(self, state):
         """How many are queued (0), started (1), success (2), failed (3)."""
-        return self.number(f"ZCARD {KEYS}in:{state}")
+        listed = self.number(f"ZCARD {KEYS}in:{state}")
+        return listed if state else listed + self.counted("accepted") - self.counted("taken")
 
     def counted(self, name):
         return self.number(f"HGET {KEYS}count {name}")

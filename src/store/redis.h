@@ -25,7 +25,7 @@
 #include "store/redis_url.h"
 #include "store/store.h"
 
-enum { REDIS_VERSION = 1 /* of the data */, SHARD_BITS = 40, SHARD = 0 };
+enum { REDIS_VERSION = 2 /* of the data */, SHARD_BITS = 40, SHARD = 0 };
 #define REDIS_NUMBERS ((uint64_t)1 << SHARD_BITS) /* of one shard */
 #define REDIS_MAX_RUN 0x7fffu
 #define REDIS_PREFIX "{assay:0}"

@@ -9,19 +9,24 @@
 -- Keys, all with the hash tag of their shard, PREFIX = {assay:0}:
 --
 --   meta        hash: version, key (of the permutation of ids), lease (ms), process (last number given)
---   count       hash: accepted, pruned, runs_success, runs_failed, rescued, feed, err0 …, ev0 …
---   in:0 … in:3 sorted sets: the assets that are queued, started, success, failed; score and member are
---               the number. Their sizes are the counts by state
---   queue       stream: queued runs ("number run since"), consumer group "workers"
---   again       stream: runs that are claimed once more; same group. Who has an asset has its entry in
+--   count       hash: accepted, taken, pruned, runs_success, runs_failed, rescued, feed, err0 …, ev0 …
+--   p:NUMBER    string: an asset as it was put, "urls accepted " and a record of path and URLs. All that is
+--               kept of one that is *new*: nobody has claimed it yet. Numbers are claimed in their order, so
+--               the new are those above `taken`, up to `accepted`: they are in no other list, and a put
+--               writes nothing but this
+--   in:0 … in:3 sorted sets: the assets that are queued (but for the new), started, success, failed; score
+--               and member are the number. Their sizes are the counts by state
+--   queue       stream: runs that are queued again ("number run since after": it comes after the new ones up
+--               to that number), consumer group "workers"
+--   again       stream: runs that were claimed otherwise; same group. Who has an asset has its entry in
 --               one of the two pending lists; time since the last XCLAIM is the age of its lease
---   delayed     sorted set: started runs that nobody has, by when they may be claimed; member REF
---   a:NUMBER    hash: an asset. s: its state, as below. p: path and URLs. xRUN, rRUN: errors and report of
---               a run that ended. eRUNs, eRUNt: its started and its terminal event. lRUNs, lRUNt: their
---               attempts
+--   later       sorted set: started runs that nobody has, by when they may be claimed; member REF
+--   a:NUMBER    hash: an asset that was claimed. s: its state, as below. xRUN, rRUN: errors and report of a
+--               run that ended. eRUNs, eRUNt: its started and its terminal event. lRUNs, lRUNt: their attempts
 --   due, leased sorted sets: pending events, by when they are due or their lease ends; member EVENT
 --   dead        sorted set: events that were given up; score 0, member EVENT
---   feed        stream: one entry a batch; its id is the number of its last change
+--   feed        stream: one entry a batch; its id is the number of its last change. f: "number run state",
+--               or "first+more 1 0" of so many more that were put one after the other, joined by ";"
 --   idem:KEY    string: "since number digest"; idems: sorted set of "KEY number" by since
 --   ring:N      hash: slot → sample
 --   held:N      set: EVENTs that the process N has leased
@@ -31,11 +36,14 @@
 --   leases      sorted set: "process lease", by when it was declared too long ago (seconds, server's clock)
 --   damaged     list: REFs of assets whose record made no sense when they were claimed
 --
+-- Version 1 had each put in queue and in:0, and its record in field p of its hash; what is left of that is
+-- still read. It had `later` as `delayed`, which is a string now: that stops its programs if they still run.
+--
 -- REF is number and run, EVENT is number, run and 0 or 1, in hexadecimal of fixed length, so that the
 -- order of the text is the order of the numbers.
 --
 -- s = "state run attempts urls accepted started ended since deaths codes holder": urls is one digit a URL
---     (enum url_state); holder: "-" queued or ended, "w" in delayed, else "qENTRY@PROCESS" or
+--     (enum url_state); holder: "-" queued or ended, "w" in later, else "qENTRY@PROCESS" or
 --     "aENTRY@PROCESS", the entry in queue or again and the process that has it.
 -- e = "state notify due attempts created last status duration error"
 
@@ -97,27 +105,48 @@ local function count(c, name, n)
   c.counts[name] = (c.counts[name] or 0) + n
 end
 
-local NEW = { to = '0' } -- how all move that were not there before
-
+-- from: nil of one that is new
 local function move(c, num, from, to)
   local m = c.moved[num]
-  if not from then
-    c.moved[num] = NEW
-  elseif m then
-    c.moved[num] = { from = m.from, to = to }
-  else
-    c.moved[num] = { from = from, to = to }
-  end
   if from == '0' then
-    c.queued = c.queued - 1
+    c.requeued = c.requeued - 1
   end
   if to == '0' then
-    c.queued = c.queued + 1
+    c.requeued = c.requeued + 1
+  end
+  if m then
+    from = m.from
+  end
+  c.moved[num] = { from = from, to = to }
+end
+
+local function queued(c)
+  return c.accepted - c.taken + c.requeued
+end
+
+-- The puts since the last change that was none.
+local function feed_puts(c)
+  local n = c.accepted - c.fed
+  if n > 0 then
+    c.feed[#c.feed + 1] = fmt(n == 1 and '%.0f 1 0' or '%.0f+%.0f 1 0', c.fed + 1, n - 1)
+    c.changes = c.changes + n
+    c.fed = c.accepted
   end
 end
 
 local function add_feed(c, num, run, state)
+  feed_puts(c)
   c.feed[#c.feed + 1] = num .. ' ' .. run .. ' ' .. state
+  c.changes = c.changes + 1
+end
+
+-- How many changes an entry of the feed tells of.
+local function count_changes(entry)
+  local _, n = string.gsub(entry[2][4], '[^;]+', '')
+  for more in string.gmatch(entry[2][4], '%+(%d+)') do
+    n = n + tonumber(more)
+  end
+  return n
 end
 
 local function add_due(c, due, member)
@@ -126,6 +155,12 @@ local function add_due(c, due, member)
 end
 
 -- redis.call with a long list: Lua passes some thousand arguments at most.
+local function call_parts(command, args)
+  for first = 1, #args, 4000 do
+    call(command, unpack(args, first, math.min(first + 3999, #args)))
+  end
+end
+
 local function call_many(command, k, args, extra)
   for first = 1, #args, 4000 do
     if extra then
@@ -190,19 +225,28 @@ local function flush_moves(c)
   c.moved = {}
 end
 
+local function flush_puts(c)
+  if #c.puts > 0 then
+    call_parts('MSET', c.puts)
+    c.puts, c.work = {}, true
+  end
+end
+
 local function flush(c)
+  flush_puts(c)
   flush_events(c)
   flush_acks(c)
   flush_moves(c)
-  if c.puts > 0 then
-    count(c, 'accepted', c.puts)
-    c.puts, c.work = 0, true
-  end
+  feed_puts(c)
   if #c.feed > 0 then
-    local last = call('HINCRBY', key(c, 'count'), 'feed', #c.feed)
-    call('XADD', key(c, 'feed'), fmt('%.0f-0', last), 't', c.now, 'f', table.concat(c.feed, ';'))
-    c.feed = {}
-    c.told = true
+    c.last = c.last + c.changes
+    call('XADD', key(c, 'feed'), fmt('%.0f-0', c.last), 't', c.now, 'f', table.concat(c.feed, ';'))
+    c.feed, c.changes = {}, 0
+    c.told, c.moved_on = true, true
+  end
+  if c.moved_on then
+    call('HSET', key(c, 'count'), 'accepted', c.accepted, 'taken', c.taken, 'feed', c.last)
+    c.moved_on = false
   end
   for name, n in pairs(c.counts) do
     if n ~= 0 then
@@ -212,14 +256,40 @@ local function flush(c)
   c.counts = {}
 end
 
+local function makes_no_sense(num)
+  error('the record of asset number ' .. num .. ' makes no sense', 0)
+end
+
+-- A new asset, and its record of path and URLs, from what was put.
+local function read_put(num, put)
+  local urls, accepted, at = match(put, '^(%d%d%d) (%d+) ()')
+  if not urls then
+    makes_no_sense(num)
+  end
+  return { state = '0', run = '1', attempts = '0', urls = urls, accepted = accepted, started = '0', ended = '0',
+           since = accepted, deaths = '0', codes = '0', holder = '-', new = true }, sub(put, at)
+end
+
+-- The record of path and URLs alone, or nil.
+local function load_record(c, num)
+  local put = call('GET', key(c, 'p:' .. num))
+  if put then
+    local ok, _, record = pcall(read_put, num, put)
+    return ok and record or nil
+  end
+  return call('HGET', key(c, 'a:' .. num), 'p') or nil -- as version 1 had it
+end
+
+-- An asset and the values of these fields of its hash, or nil.
 local function load_asset(c, num, ...)
   local v = call('HMGET', key(c, 'a:' .. num), 's', ...)
   if not v[1] then
-    return nil
+    local put = call('GET', key(c, 'p:' .. num))
+    return put and read_put(num, put), v
   end
   local state, run, attempts, urls, accepted, started, ended, since, deaths, codes, holder = match(v[1], S)
   if not state then
-    error('the record of asset number ' .. num .. ' makes no sense', 0)
+    makes_no_sense(num)
   end
   return { state = state, run = run, attempts = attempts, urls = urls, accepted = accepted,
            started = started, ended = ended, since = since, deaths = deaths, codes = codes,
@@ -239,15 +309,12 @@ local function let_go(c, num, a)
     local ids = c.acks[letter]
     ids[#ids + 1] = id
   elseif a.holder == 'w' then
-    if call('ZREM', key(c, 'delayed'), ref_of(num, a.run)) == 1 then
-      c.delayed = c.delayed - 1
-    end
+    call('ZREM', key(c, 'later'), ref_of(num, a.run))
   end
 end
 
 local function delay(c, num, a, score)
-  call('ZADD', key(c, 'delayed'), score, ref_of(num, a.run))
-  c.delayed = c.delayed + 1
+  call('ZADD', key(c, 'later'), score, ref_of(num, a.run))
   c.told = true
 end
 
@@ -255,39 +322,40 @@ end
 
 local steps = {}
 
--- urls, put record; of an I also idempotency key and digest
-function steps.P(c, urls, record, idempotency, digest)
-  local idem_key
-  if idempotency then
-    idem_key = key(c, 'idem:' .. idempotency)
-    local first = call('GET', idem_key)
-    if first then
-      local since, num, known = match(first, '^(%d+) (%d+) (.*)$')
-      if since and tonumber(since) > tonumber(c.now) - IDEMPOTENCY_MS then
-        return known == digest and 'r' .. num or 'c'
-      end
-    end
-  end
-  if c.queued >= c.max_queued or c.accepted + 1 >= MAX_SEQ then
+-- what is put; answers the number
+function steps.P(c, put)
+  local num = c.accepted + 1
+  if queued(c) >= c.max_queued or num >= MAX_SEQ then
     return FULL
   end
-  local num = fmt('%.0f', c.accepted + 1)
-  call('XADD', c.queue, '*', 'a', num .. ' 1 ' .. c.now)
-  call('HSET', c.assets .. num, 's', '0 1 0 ' .. urls .. c.new, 'p', record)
-  if idem_key then
-    call('SET', idem_key, c.now .. ' ' .. num .. ' ' .. digest)
-    call('ZADD', key(c, 'idems'), c.now, idempotency .. ' ' .. num)
-  end
-  c.accepted = c.accepted + 1
-  c.puts = c.puts + 1
-  move(c, num, nil, '0')
-  add_feed(c, num, '1', '0')
-  return DONE .. num
+  local puts = c.puts
+  local n = #puts
+  puts[n + 1], puts[n + 2] = c.put_key .. num, put
+  c.accepted = num
+  return num
 end
-steps.I = steps.P
+
+-- the same, idempotency key and digest
+function steps.I(c, put, idempotency, digest)
+  local idem_key = key(c, 'idem:' .. idempotency)
+  local first = call('GET', idem_key)
+  if first then
+    local since, num, known = match(first, '^(%d+) (%d+) (.*)$')
+    if since and tonumber(since) > tonumber(c.now) - IDEMPOTENCY_MS then
+      return known == digest and 'r' .. num or 'c'
+    end
+  end
+  local num = steps.P(c, put)
+  if num ~= FULL then
+    call('SET', idem_key, fmt('%s %.0f %s', c.now, num, digest))
+    call('ZADD', key(c, 'idems'), c.now, fmt('%s %.0f', idempotency, num))
+  end
+  return num
+end
 
 -- number, urls
 function steps.T(c, num, urls)
+  flush_puts(c)
   local a = load_asset(c, num)
   if not a then
     return NOTHING
@@ -296,10 +364,10 @@ function steps.T(c, num, urls)
     return LOST
   end
   local run = tonumber(a.run) + 1
-  if c.queued >= c.max_queued or run > MAX_RUN then
+  if queued(c) >= c.max_queued or run > MAX_RUN then
     return FULL
   end
-  call('XADD', key(c, 'queue'), '*', 'a', num .. ' ' .. run .. ' ' .. c.now)
+  call('XADD', key(c, 'queue'), '*', 'a', fmt('%s %s %s %.0f', num, run, c.now, c.accepted))
   move(c, num, a.state, '0')
   a.state, a.run, a.attempts, a.urls = '0', run, 0, urls
   a.started, a.ended, a.since, a.deaths, a.codes, a.holder = 0, 0, c.now, 0, 0, '-'
@@ -316,7 +384,7 @@ local function take(c, num, a, holder, out, record)
   a.holder = holder .. '@' .. c.me
   local event, field
   if first then
-    move(c, num, '0', '1')
+    move(c, num, not a.new and '0' or nil, '1')
     a.state, a.started = '1', c.now
     add_feed(c, num, a.run, '1')
     local url = sub(a.urls, 1, 1)
@@ -343,9 +411,10 @@ end
 
 -- A claim must not end at a record that makes no sense: it is put aside, for people to look at.
 local function load_or_put_aside(c, num, run, put_aside)
-  local ok, a, v = pcall(load_asset, c, num, 'p')
-  if ok and a and v[2] and a.run == tostring(run) then
-    return a, v[2]
+  local ok, a = pcall(load_asset, c, num)
+  local record = ok and a and not a.new and a.run == tostring(run) and load_record(c, num)
+  if record then
+    return a, record
   end
   call('RPUSH', key(c, 'damaged'), ref_of(num, run))
   put_aside()
@@ -353,11 +422,11 @@ local function load_or_put_aside(c, num, run, put_aside)
 end
 
 local function take_delayed(c, out, max)
-  local due = call('ZRANGE', key(c, 'delayed'), '-inf', c.now, 'BYSCORE', 'LIMIT', 0, max)
+  local due = call('ZRANGE', key(c, 'later'), '-inf', c.now, 'BYSCORE', 'LIMIT', 0, max)
   for _, ref in ipairs(due) do
     local num, run = read_ref(ref)
     local a, record = load_or_put_aside(c, num, run, function()
-      call('ZREM', key(c, 'delayed'), ref)
+      call('ZREM', key(c, 'later'), ref)
     end)
     if a then
       -- one that somebody died over comes alone, so that it takes nobody along
@@ -367,8 +436,7 @@ local function take_delayed(c, out, max)
       end
       call('XADD', key(c, 'again'), '*', 'a', num .. ' ' .. run)
       local read = call('XREADGROUP', 'GROUP', GROUP, c.me, 'COUNT', 1, 'STREAMS', key(c, 'again'), '>')
-      call('ZREM', key(c, 'delayed'), ref)
-      c.delayed = c.delayed - 1
+      call('ZREM', key(c, 'later'), ref)
       take(c, num, a, 'a' .. read[1][2][1][1], out, record)
       if alone then
         return true
@@ -378,22 +446,78 @@ local function take_delayed(c, out, max)
   return false
 end
 
+-- How many of the next n that are queued again come before the new ones, and the last of the new ones that
+-- come before what follows then.
+local function again_first(c, n)
+  local seen = '0-0'
+  for _, group in ipairs(call('XINFO', 'GROUPS', key(c, 'queue'))) do
+    for i = 1, #group, 2 do
+      seen = group[i] == 'last-delivered-id' and group[i + 1] or seen
+    end
+  end
+  local entries = call('XRANGE', key(c, 'queue'), '(' .. seen, '+', 'COUNT', n)
+  for i, entry in ipairs(entries) do
+    local after = tonumber(match(entry[2][2], '^%d+ %d+ %d+ (%d+)$') or 0)
+    if after > c.taken then
+      return i - 1, after
+    end
+  end
+  return #entries, c.accepted
+end
+
+local function take_again(c, out, n)
+  local read = call('XREADGROUP', 'GROUP', GROUP, c.me, 'COUNT', n, 'STREAMS', key(c, 'queue'), '>')
+  for _, entry in ipairs(read[1][2]) do
+    local id, num, run = entry[1], match(entry[2][2], '^(%d+) (%d+)')
+    local a, record = load_or_put_aside(c, num, run, function()
+      c.acks.q[#c.acks.q + 1] = id
+    end)
+    if a then
+      take(c, num, a, 'q' .. id, out, record)
+    end
+  end
+end
+
+-- The next n that are new.
+local function take_new(c, out, n)
+  local keys, list = {}, {}
+  for i = 1, n do
+    keys[i] = key(c, fmt('p:%.0f', c.taken + i))
+  end
+  for i, put in ipairs(call('MGET', unpack(keys))) do
+    local num = fmt('%.0f', c.taken + i)
+    local ok, a, record = pcall(read_put, num, put or '')
+    if ok then
+      call('XADD', key(c, 'again'), '*', 'a', num .. ' 1')
+      list[#list + 1] = { num, a, record }
+    else
+      call('RPUSH', key(c, 'damaged'), ref_of(num, 1))
+      move(c, num, nil, '0')
+    end
+  end
+  c.taken, c.moved_on = c.taken + n, true
+  if #list > 0 then
+    local read = call('XREADGROUP', 'GROUP', GROUP, c.me, 'COUNT', #list, 'STREAMS', key(c, 'again'), '>')
+    for i, entry in ipairs(read[1][2]) do
+      take(c, list[i][1], list[i][2], 'a' .. entry[1], out, list[i][3])
+    end
+  end
+end
+
 local function take_queued(c, out, max)
   local wanted = #out + 3 * max
   while #out < wanted do
-    local read = call('XREADGROUP', 'GROUP', GROUP, c.me, 'COUNT', (wanted - #out) / 3, 'STREAMS',
-                      key(c, 'queue'), '>')
-    if not read then
-      return
+    local n = math.min((wanted - #out) / 3, 1000)
+    local again, last = 0, c.accepted
+    if c.requeued > 0 then
+      again, last = again_first(c, n)
     end
-    for _, entry in ipairs(read[1][2]) do
-      local id, num, run = entry[1], match(entry[2][2], '^(%d+) (%d+)')
-      local a, record = load_or_put_aside(c, num, run, function()
-        c.acks.q[#c.acks.q + 1] = id
-      end)
-      if a then
-        take(c, num, a, 'q' .. id, out, record)
-      end
+    if again > 0 then
+      take_again(c, out, again)
+    elseif c.taken < last then
+      take_new(c, out, math.min(n, last - c.taken))
+    else
+      return
     end
   end
 end
@@ -477,18 +601,20 @@ function steps.C(c, max, lease)
   if lease ~= '0' then
     rescue(c, lease)
   end
-  local share = 1 + floor((c.queued + c.delayed) / SHARE)
+  flush_puts(c)
+  local delayed = call('ZCARD', key(c, 'later'))
+  local share = 1 + floor((queued(c) + delayed) / SHARE)
   max = math.min(tonumber(max), share)
   local out, alone = {}, false
-  if c.delayed > 0 then
+  if delayed > 0 then
     alone = take_delayed(c, out, max)
   end
-  if not alone and #out / 3 < max and c.queued > 0 then
+  if not alone and #out / 3 < max and queued(c) > 0 then
     take_queued(c, out, max - #out / 3)
   end
   local next = '0'
-  if #out == 0 and c.delayed > 0 then
-    next = call('ZRANGE', key(c, 'delayed'), 0, 0, 'WITHSCORES')[2] or '0'
+  if #out == 0 and delayed > 0 then
+    next = call('ZRANGE', key(c, 'later'), 0, 0, 'WITHSCORES')[2] or '0'
   end
   return { 'c', next, out }
 end

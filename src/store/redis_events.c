@@ -118,7 +118,7 @@ int redis_event(struct store *base, const char *webhook_id, struct event_view *r
     if (!key_of(s, webhook_id, &key))
         return 0;
     uint64_t number = key >> 16;
-    if (redis_read(s, redis_make_hgetall, &number, &hash, err) < 0)
+    if (redis_read(s, redis_make_asset, &number, &hash, err) < 0)
         return -1;
     struct event_view view = { 0 };
     int rc = read_event(s, key, hash, &view, err);
@@ -235,7 +235,7 @@ int redis_deliveries(struct store *base, const char *asset_id, struct event_page
         *ret_page = page;
         return 0;
     }
-    if (redis_read(s, redis_make_hgetall, &number, &hash, err) < 0)
+    if (redis_read(s, redis_make_asset, &number, &hash, err) < 0)
         return -1;
     if (!redis_is_array(hash, 0))
         return senseless(err);

@@ -1,10 +1,16 @@
 -- The third part of the Redis engine's library: a batch, entering and leaving a store, leases, readers.
 -- Readers run as no-writes functions, so that they see one moment.
 
-local ARGS = { P = 2, I = 4, T = 2, C = 2, F = 6, R = 4, L = 2, D = 11, N = 5, X = 2, M = 3 }
+local ARGS = { P = 1, I = 3, T = 2, C = 2, F = 6, R = 4, L = 2, D = 11, N = 5, X = 2, M = 3 }
 
 local function words_of(err)
   return type(err) == 'table' and err.err or tostring(err)
+end
+
+-- The last number that was given out, the last one that was claimed, and the last one of the feed.
+local function last_numbers(c)
+  local v = call('HMGET', key(c, 'count'), 'accepted', 'taken', 'feed')
+  return tonumber(v[1] or 0), tonumber(v[2] or 0), tonumber(v[3] or 0)
 end
 
 -- KEYS[1]: PREFIX without its colon. ARGV: number of the calling process, now, most that may be queued,
@@ -13,14 +19,12 @@ end
 local function apply(keys, args)
   local c = { prefix = keys[1] .. ':', me = args[1], now = args[2], max_queued = tonumber(args[3]),
               counts = {}, moved = {}, due = {}, settled = {}, feed = {}, acks = { q = {}, a = {} },
-              reported = {}, fresh = {}, puts = 0 }
-  -- what each put would put together
-  c.queue, c.assets = key(c, 'queue'), key(c, 'a:')
-  c.new = ' ' .. c.now .. ' 0 0 ' .. c.now .. ' 0 0 -'
-  c.accepted = tonumber(call('HGET', key(c, 'count'), 'accepted') or 0)
-  c.queued = call('ZCARD', key(c, 'in:0'))
-  c.delayed = call('ZCARD', key(c, 'delayed'))
-  if call('EXISTS', key(c, 'meta')) == 0 then
+              reported = {}, fresh = {}, puts = {}, changes = 0 }
+  c.put_key = key(c, 'p:')
+  c.accepted, c.taken, c.last = last_numbers(c)
+  c.fed = c.accepted
+  c.requeued = call('ZCARD', key(c, 'in:0'))
+  if c.accepted == 0 and call('EXISTS', key(c, 'meta')) == 0 then
     return redis.error_reply('GONE the store is not there any more')
   end
   local answers, i = {}, 4
@@ -43,6 +47,19 @@ end
 
 -- ---- what is no step ----
 
+-- From version 1, whose new assets are in queue and in:0, and stay there.
+local function bring_up_to_date(c, meta)
+  if call('HGET', meta, 'version') ~= '1' then
+    return
+  end
+  call('HSET', key(c, 'count'), 'taken', (last_numbers(c)))
+  if call('EXISTS', key(c, 'delayed')) == 1 then
+    call('RENAME', key(c, 'delayed'), key(c, 'later'))
+  end
+  call('SET', key(c, 'delayed'), 'version 2')
+  call('HSET', meta, 'version', '2')
+end
+
 -- ARGV: version of the data, random key. Makes the store if there is none. Answers version, key,
 -- number of the caller's process.
 local function open(keys, args)
@@ -51,6 +68,7 @@ local function open(keys, args)
   if call('HSETNX', meta, 'version', args[1]) == 1 then
     call('HSET', meta, 'key', args[2])
   end
+  bring_up_to_date(c, meta)
   for _, stream in pairs(STREAMS) do
     local made = redis.pcall('XGROUP', 'CREATE', key(c, stream), GROUP, '0', 'MKSTREAM')
     if type(made) == 'table' and made.err and not match(made.err, 'BUSYGROUP') then
@@ -107,7 +125,7 @@ end
 -- ARGV: number of the process, how many REFs, the REFs, then EVENTs. It ends, or has lost its memory:
 -- all that it holds may be claimed and leased at once.
 local function void(keys, args)
-  local c = { prefix = keys[1] .. ':', acks = { q = {}, a = {} }, delayed = 0 }
+  local c = { prefix = keys[1] .. ':', acks = { q = {}, a = {} } }
   local me, refs = args[1], tonumber(args[2])
   for i = 3, 2 + refs do
     local num, run = read_ref(args[i])
@@ -194,6 +212,7 @@ local function stats(keys)
   for state = 0, 3 do
     out[1][state + 1] = call('ZCARD', key(c, 'in:' .. state))
   end
+  local oldest
   if out[1][1] > 0 then
     for _, group in ipairs(call('XINFO', 'GROUPS', key(c, 'queue'))) do
       local info = {}
@@ -202,16 +221,31 @@ local function stats(keys)
       end
       if info.name == GROUP then
         local first = call('XRANGE', key(c, 'queue'), '(' .. info['last-delivered-id'], '+', 'COUNT', 1)[1]
-        out[3] = first and match(first[2][2], ' (%d+)$') or '0'
+        oldest = first and match(first[2][2], '^%d+ %d+ (%d+)')
       end
     end
   end
+  local accepted, taken = last_numbers(c)
+  if taken < accepted then
+    local put = call('GET', key(c, fmt('p:%.0f', taken + 1)))
+    local since = put and match(put, '^%d+ (%d+) ')
+    oldest = since and math.min(tonumber(since), tonumber(oldest) or tonumber(since)) or oldest
+    out[1][1] = out[1][1] + accepted - taken
+  end
+  out[3] = fmt('%.0f', tonumber(oldest) or 0)
   return out
 end
 
 -- Numbers below `below` in these states ("0123"), newest first, at most limit.
 local function newest(c, states, below, limit)
   local lists, at, out = {}, {}, {}
+  if string.find(states, '0', 1, true) then -- no other has a higher number than the new ones
+    local accepted, taken = last_numbers(c)
+    local high = math.min(accepted, tonumber(below) - 1)
+    for num = high, math.max(taken, high - limit) + 1, -1 do
+      out[#out + 1] = fmt('%.0f', num)
+    end
+  end
   for state in string.gmatch(states, '%d') do
     lists[#lists + 1] = call('ZRANGE', key(c, 'in:' .. state), '(' .. below, '-inf', 'BYSCORE', 'REV', 'LIMIT',
                              0, limit)
@@ -247,7 +281,7 @@ local function list(keys, args)
     if i > examine then
       return { examine, nums[examine], found }
     end
-    local ok, a, v = pcall(load_asset, c, num, 'p')
+    local ok, a = pcall(load_asset, c, num)
     if ok and a then
       local accepted = tonumber(a.accepted)
       if since > 0 and accepted < since then
@@ -255,20 +289,36 @@ local function list(keys, args)
       end
       if (until_ms == 0 or accepted < until_ms)
           and (code == '' or (a.state == '3' and floor(tonumber(a.codes) / 2 ^ tonumber(code)) % 2 == 1))
-          and (path == '' or sub(v[2] or '', 1, #path) == path) then
+          and (path == '' or sub(load_record(c, num) or '', 1, #path) == path) then
         if n == limit then
           return { i, last, found }
         end
         local ended = a.state >= '2'
         local more = ended and call('HMGET', key(c, 'a:' .. num), 'x' .. a.run, 'r' .. a.run) or {}
         n, last = n + 1, num
-        for _, value in ipairs({ num, write_asset(a), v[2] or '', more[1] or '', more[2] or '' }) do
+        for _, value in ipairs({ num, write_asset(a), load_record(c, num) or '', more[1] or '', more[2] or '' }) do
           found[#found + 1] = value
         end
       end
     end
   end
   return { #nums, '', found }
+end
+
+-- ARGV: number. Answers its fields and their values, s and p among them, or nothing.
+local function asset(keys, args)
+  local c, num = { prefix = keys[1] .. ':' }, args[1]
+  local all = call('HGETALL', key(c, 'a:' .. num))
+  local a = #all == 0 and load_asset(c, num)
+  if a then
+    all = { 's', write_asset(a) }
+  end
+  local record = load_record(c, num)
+  if #all > 0 and record then
+    all[#all + 1] = 'p'
+    all[#all + 1] = record
+  end
+  return all
 end
 
 -- The EVENTs of one asset, newest first.
@@ -292,13 +342,13 @@ local function events(keys, args)
   local found, n, last = {}, 0, ''
   local function see(ref) -- true: the page is full
     local num, run, terminal = read_event_ref(ref)
-    local v = call('HMGET', key(c, 'a:' .. num), event_field(run, terminal), 'p')
-    if v[1] and string.find(wanted, sub(v[1], 1, 1), 1, true) then
+    local e = call('HGET', key(c, 'a:' .. num), event_field(run, terminal))
+    if e and string.find(wanted, sub(e, 1, 1), 1, true) then
       if n == limit then
         return true
       end
       n, last = n + 1, ref
-      for _, value in ipairs({ ref, v[1], v[2] or '' }) do
+      for _, value in ipairs({ ref, e, load_record(c, num) or '' }) do
         found[#found + 1] = value
       end
     end
@@ -334,26 +384,22 @@ local function feed(keys, args)
   local oldest = call('XRANGE', key(c, 'feed'), '-', '+', 'COUNT', 1)[1]
   local first = fmt('%.0f', tonumber(last) + 1)
   if oldest then
-    local _, n = string.gsub(oldest[2][4], ';', ';')
-    first = fmt('%.0f', tonumber(match(oldest[1], '^%d+')) - n)
+    first = fmt('%.0f', tonumber(match(oldest[1], '^%d+')) - count_changes(oldest) + 1)
   end
   local out, n, after, limit = {}, 0, tonumber(args[1]), tonumber(args[2])
   local from = fmt('%.0f-0', after + 1)
   while n < limit do
     local entries = call('XRANGE', key(c, 'feed'), from, '+', 'COUNT', 50)
     for _, entry in ipairs(entries) do
-      local changes = {}
-      for change in string.gmatch(entry[2][4], '[^;]+') do
-        changes[#changes + 1] = change
-      end
-      local seq = tonumber(match(entry[1], '^%d+')) - #changes
-      for _, change in ipairs(changes) do
-        seq = seq + 1
-        if seq > after and n < limit then
-          local num, run, state = match(change, '^(%d+) (%d+) (%d)$')
-          n = n + 1
-          out[#out + 1] = fmt('%.0f', seq) .. ' ' .. entry[2][2] .. ' ' .. change
-          out[#out + 1] = state == '3' and call('HGET', key(c, 'a:' .. num), 'x' .. run) or ''
+      local seq = tonumber(match(entry[1], '^%d+')) - count_changes(entry)
+      for num, more, run, state in string.gmatch(entry[2][4], '(%d+)%+?(%d*) (%d+) (%d)') do
+        for i = 0, tonumber(more) or 0 do
+          seq = seq + 1
+          if seq > after and n < limit then
+            n = n + 1
+            out[#out + 1] = fmt('%.0f %s %.0f %s %s', seq, entry[2][2], num + i, run, state)
+            out[#out + 1] = state == '3' and call('HGET', key(c, 'a:' .. num), 'x' .. run) or ''
+          end
         end
       end
       from = '(' .. entry[1]
@@ -384,6 +430,7 @@ register('tell', tell, { 'allow-oom' })
 register('want', want, { 'allow-oom' })
 register('processes', processes, { 'no-writes' })
 register('stats', stats, { 'no-writes' })
+register('asset', asset, { 'no-writes' })
 register('list', list, { 'no-writes' })
 register('events', events, { 'no-writes' })
 register('feed', feed, { 'no-writes' })

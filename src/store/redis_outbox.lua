@@ -20,15 +20,16 @@ function steps.L(c, max, lease_ms)
   local until_ms = fmt('%.0f', tonumber(c.now) + tonumber(lease_ms))
   for _, ref in ipairs(refs) do
     local num, run, terminal = read_event_ref(ref)
-    local v = call('HMGET', key(c, 'a:' .. num), event_field(run, terminal), 'p', 'x' .. run)
-    if v[1] and v[2] then
+    local v = call('HMGET', key(c, 'a:' .. num), event_field(run, terminal), 'x' .. run)
+    local record = v[1] and load_record(c, num)
+    if record then
       c.fresh[ref], c.reported[ref] = true, nil
       leases[#leases + 1] = until_ms
       leases[#leases + 1] = ref
       out[#out + 1] = ref
       out[#out + 1] = v[1]
-      out[#out + 1] = v[2]
-      out[#out + 1] = terminal and v[3] or ''
+      out[#out + 1] = record
+      out[#out + 1] = terminal and v[2] or ''
     end
   end
   if #refs > 0 then
@@ -205,7 +206,7 @@ local function prune_one(c, num, state)
       end
     end
   end
-  call('UNLINK', k)
+  call('UNLINK', k, key(c, 'p:' .. num))
   move(c, num, state, nil)
   count(c, 'pruned', 1)
 end

@@ -220,14 +220,10 @@ static int read_deliveries(const redisReply *hash, struct asset *asset, struct e
     return 0;
 }
 
-void redis_make_hgetall(struct redis_store *s, struct redis_request *r, const void *what)
+void redis_make_asset(struct redis_store *s, struct redis_request *r, const void *what)
 {
-    char key[64];
-    (void)s;
-    (void)snprintf(key, sizeof(key), REDIS_PREFIX ":a:%llu",
-                   (unsigned long long)*(const uint64_t *)what);
-    redis_adds(r, "HGETALL");
-    redis_adds(r, key);
+    redis_begin_call(s, r, "FCALL_RO", "asset");
+    redis_add_int(r, (int64_t) * (const uint64_t *)what);
 }
 
 int redis_find(struct store *base, const char *id, struct asset *ret_asset, struct err *err)
@@ -237,7 +233,7 @@ int redis_find(struct store *base, const char *id, struct asset *ret_asset, stru
     uint64_t number;
     if (!permute_number(&s->ids, id, &number) || number >= REDIS_NUMBERS)
         return 0;
-    if (redis_read(s, redis_make_hgetall, &number, &hash, err) < 0)
+    if (redis_read(s, redis_make_asset, &number, &hash, err) < 0)
         return -1;
     if (!redis_is_array(hash, 2))
         return 0;

@@ -31,7 +31,7 @@ struct redis_paging {
 /* 1: there is more, below paging->below; 0: there is not; -1. */
 int redis_fill_page(struct redis_store *s, struct redis_paging *paging, struct err *err);
 /* A make(): the hash of the asset with the number at what. */
-void redis_make_hgetall(struct redis_store *s, struct redis_request *r, const void *what);
+void redis_make_asset(struct redis_store *s, struct redis_request *r, const void *what);
 /* The value of a hash's field, or NULL. */
 const redisReply *redis_field(const redisReply *hash, const char *name);
 #endif

@@ -75,21 +75,27 @@ static void add_hex(struct redis_request *r, const uint8_t *bytes)
     redis_add(r, text, sizeof(text) - 1);
 }
 
-static void encode_put(struct redis_request *r, const struct step_put *put)
+/* p of redis.lua. */
+static void write_put(const struct step_put *put, int64_t now_ms, struct buf *out)
 {
     enum url_state states[NOTIFY_COUNT];
     const char *urls[NOTIFY_COUNT];
     char text[NOTIFY_COUNT + 1];
-    CLEANUP(buf_release) struct buf record;
     for (int i = 0; i < NOTIFY_COUNT; i++) {
         states[i] = put->notifications[i].state;
         urls[i] = put->notifications[i].url;
     }
-    buf_init(&record, RECORD_MAX);
-    redis_put_write(put->path, urls, &record);
     redis_urls_write(states, text);
+    (void)buf_addf(out, "%s %lld ", text, (long long)now_ms);
+    redis_put_write(put->path, urls, out);
+}
+
+static void encode_put(struct redis_request *r, const struct step_put *put, int64_t now_ms)
+{
+    CLEANUP(buf_release) struct buf record;
+    buf_init(&record, RECORD_MAX);
+    write_put(put, now_ms, &record);
     redis_adds(r, put->idempotency_key ? "I" : "P");
-    redis_adds(r, text);
     redis_add(r, record.data, record.len);
     r->body.failed |= buf_failed(&record);
     if (put->idempotency_key) {
@@ -244,7 +250,7 @@ bool redis_step_encode(struct redis_store *s, struct step *step, int64_t now_ms)
     struct redis_request *r = &s->request;
     switch (step->kind) {
     case STEP_PUT:
-        encode_put(r, &step->u.put);
+        encode_put(r, &step->u.put, now_ms);
         return true;
     case STEP_RETRY:
         return encode_retry(s, step);
@@ -410,7 +416,7 @@ static void decode_finish(struct redis_store *s, struct step *step)
 static void decode_rest(struct redis_store *s, struct step *step, const char *rest)
 {
     switch (step->kind) {
-    case STEP_PUT:
+    case STEP_PUT: /* a repeated one */
         if (step->result == STEP_DONE)
             permute_name(&s->ids, strtoull(rest, NULL, 10), step->u.put.ret_id);
         break;
@@ -447,6 +453,12 @@ int redis_step_decode(struct redis_store *s, struct step *step, const redisReply
                     { 'l', STEP_LOST }, { 'f', STEP_FULL }, { 'c', STEP_CONFLICT } };
     if (redis_is_text(reply) && reply->str[0] == 'e')
         return err_set(err, ERR_IO, "Redis: %s", reply->str + 1);
+    if (step->kind == STEP_PUT && reply->type == REDIS_REPLY_INTEGER) {
+        step->result = STEP_DONE;
+        step->u.put.ret_repeated = false;
+        permute_name(&s->ids, (uint64_t)reply->integer, step->u.put.ret_id);
+        return 0;
+    }
     if (step->kind == STEP_CLAIM)
         return decode_claims(s, step, reply, err);
     if (step->kind == STEP_LEASE)

@@ -53,28 +53,37 @@ local function is_held(c, num, a)
     return a.holder == '-'
   end
   if a.holder == 'w' then
-    return call('ZSCORE', key(c, 'delayed'), ref_of(num, a.run))
+    return call('ZSCORE', key(c, 'later'), ref_of(num, a.run))
   end
   local letter, id, process = match(a.holder, '^([qa])(%d+%-%d+)@(.+)$')
   local pending = letter and call('XPENDING', key(c, STREAMS[letter]), GROUP, id, id, 1)[1]
   return pending and pending[2] == process
 end
 
-local function check_asset(c, num, events, against)
+-- The new are in no list; all others in that of their state.
+local function is_listed(c, num, a, taken)
+  local listed = (a.new or false) == (tonumber(num) > taken)
+  for state = 0, 3 do
+    local score = call('ZSCORE', key(c, 'in:' .. state), num)
+    listed = listed and (score and true or false) == (not a.new and a.state == tostring(state))
+                    and (not score or score == num)
+  end
+  return listed
+end
+
+local function check_asset(c, num, taken, events, against)
   local all, f = call('HGETALL', key(c, 'a:' .. num)), {}
   for i = 1, #all, 2 do
     f[all[i]] = all[i + 1]
   end
   local ok, a = pcall(load_asset, c, num)
-  if not ok or not a or not f.p then
+  local record = load_record(c, num)
+  if not ok or not a or not record then
     against(RECORD)
     return ''
   end
-  for state = 0, 3 do
-    local listed = call('ZSCORE', key(c, 'in:' .. state), num)
-    if (listed and true or false) ~= (a.state == tostring(state)) or (listed and listed ~= num) then
-      against(LISTED)
-    end
+  if not is_listed(c, num, a, taken) then
+    against(LISTED)
   end
   for field, value in pairs(f) do
     local run, letter = match(field, '^e(%d+)([st])$')
@@ -103,7 +112,7 @@ local function check_asset(c, num, events, against)
   if not is_held(c, num, a) then
     against(HELD)
   end
-  return f.p
+  return record
 end
 
 -- ARGV: number below which, how many. Answers the last number seen ("": there are no more), how many assets
@@ -111,9 +120,10 @@ end
 local function verify_assets(keys, args)
   local c = { prefix = keys[1] .. ':' }
   local nums, events, faults, puts = newest(c, '0123', args[1], tonumber(args[2])), { 0, 0, 0, 0, 0 }, {}, {}
+  local _, taken = last_numbers(c)
   for _, num in ipairs(nums) do
     puts[#puts + 1] = num
-    puts[#puts + 1] = check_asset(c, num, events, function(fact)
+    puts[#puts + 1] = check_asset(c, num, taken, events, function(fact)
       faults[#faults + 1] = fact .. ' ' .. num
     end)
   end
@@ -143,7 +153,7 @@ local function verify_queue(keys, args)
   for _, entry in ipairs(entries) do
     local num, run = match(entry[2][2], '^(%d+) (%d+)')
     local ok, a = pcall(load_asset, c, num)
-    if not (ok and a and a.state == '0' and a.run == run) then
+    if not (ok and a and a.state == '0' and a.run == run and not a.new) then
       faults[#faults + 1] = QUEUE .. ' ' .. (num or '0')
     end
   end
@@ -157,16 +167,14 @@ local function verify_feed(keys, args)
   local before, gaps, last = tonumber(args[2]), 0, nil
   local oldest = call('XRANGE', key(c, 'feed'), '-', '+', 'COUNT', 1)[1]
   if oldest and before and tonumber(match(oldest[1], '^%d+')) > before + 1 then
-    local _, n = string.gsub(oldest[2][4], '[^;]+', '')
-    if tonumber(match(oldest[1], '^%d+')) - n > before then
+    if tonumber(match(oldest[1], '^%d+')) - count_changes(oldest) > before then
       before = nil -- what lay between was pruned meanwhile
     end
   end
   local entries = call('XRANGE', key(c, 'feed'), args[1], '+', 'COUNT', args[3])
   for _, entry in ipairs(entries) do
-    local _, n = string.gsub(entry[2][4], '[^;]+', '')
     last = tonumber(match(entry[1], '^%d+'))
-    if before and last - n ~= before then
+    if before and last - count_changes(entry) ~= before then
       gaps = gaps + 1
     end
     before = last
@@ -181,7 +189,7 @@ local function verify_feed(keys, args)
 end
 
 -- Answers what is counted, of one moment: accepted, pruned, assets by state (4), events by state (5), assets
--- with a number that was never given out, entries in queue that nobody has taken, entries in again that
+-- with a number that was never given out, what waits in the queue (new ones, entries that nobody has taken), entries in again that
 -- nobody has taken, events in due and leased, events in dead.
 local function verify_counts(keys)
   local c = { prefix = keys[1] .. ':' }
@@ -189,8 +197,9 @@ local function verify_counts(keys)
     return tonumber(call('HGET', key(c, 'count'), name) or 0)
   end
   local out, strangers = { counter('accepted'), counter('pruned') }, 0
+  local new = counter('accepted') - counter('taken')
   for state = 0, 3 do
-    out[#out + 1] = call('ZCARD', key(c, 'in:' .. state))
+    out[#out + 1] = call('ZCARD', key(c, 'in:' .. state)) + (state == 0 and new or 0)
     strangers = strangers + call('ZCOUNT', key(c, 'in:' .. state), '(' .. fmt('%.0f', out[1]), '+inf')
   end
   for state = 0, 4 do
@@ -198,7 +207,8 @@ local function verify_counts(keys)
   end
   out[#out + 1] = strangers
   for _, stream in ipairs({ 'queue', 'again' }) do
-    out[#out + 1] = call('XLEN', key(c, stream)) - call('XPENDING', key(c, stream), GROUP)[1]
+    local waiting = call('XLEN', key(c, stream)) - call('XPENDING', key(c, stream), GROUP)[1]
+    out[#out + 1] = waiting + (stream == 'queue' and new or 0)
   end
   out[#out + 1] = call('ZCARD', key(c, 'due')) + call('ZCARD', key(c, 'leased'))
   out[#out + 1] = call('ZCARD', key(c, 'dead'))

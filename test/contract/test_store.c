@@ -382,6 +382,49 @@ static void a_retried_asset_waits_behind_those_that_wait_also_after_a_crash(void
     assert_string_equal(claim_one(w).id, old.text);
 }
 
+static void a_retried_asset_comes_in_its_turn_when_many_are_claimed_at_once(void **state)
+{
+    struct world *w = *state;
+    struct id old = put_one(w);
+    struct claim first = claim_one(w);
+    assert_int_equal(finish(w, &first, true), STEP_DONE);
+    struct id ids[121];
+    for (size_t i = 0; i < 120; i++) {
+        if (i == 20) {
+            ids[i] = old;
+            w->now_ms += 1;
+            assert_int_equal(retry(w, old.text), STEP_DONE);
+            w->now_ms += 1;
+            i++;
+        }
+        ids[i] = put_one(w);
+    }
+    for (size_t i = 0; i < 30;) { /* 18 to 20 at once */
+        struct claim *claims = claim_up_to(w, 3);
+        for (struct claim *c = claims; c; c = c->next)
+            assert_string_equal(c->id, ids[i++].text);
+        claims_free(claims);
+    }
+}
+
+static void a_retried_asset_that_is_claimed_leaves_room_for_a_put_of_the_same_batch(void **state)
+{
+    struct world *w = *state;
+    w->max_queued = 1;
+    world_reopen(w);
+    struct id old = put_one(w);
+    struct claim first = claim_one(w);
+    assert_int_equal(finish(w, &first, true), STEP_DONE);
+    assert_int_equal(retry(w, old.text), STEP_DONE);
+    struct step claim = { .kind = STEP_CLAIM, .u.claim.max = 1 };
+    struct step put = put_step("x", URL_ABSENT, URL_ABSENT, URL_ABSENT),
+                *batch[] = { &claim, &put };
+    assert_int_equal(store_apply(w->store, batch, 2, w->now_ms, NULL), 0);
+    assert_string_equal(claim.u.claim.ret_claims->id, old.text);
+    assert_int_equal(put.result, STEP_DONE);
+    claims_free(claim.u.claim.ret_claims);
+}
+
 static void the_events_of_an_earlier_run_are_still_sent_with_its_errors(void **state)
 {
     struct world *w = *state;
@@ -824,6 +867,8 @@ int main(void)
         FACT(only_what_has_ended_can_be_retried),
         FACT(a_retry_needs_room_in_the_queue),
         FACT(a_retried_asset_waits_behind_those_that_wait_also_after_a_crash),
+        FACT(a_retried_asset_comes_in_its_turn_when_many_are_claimed_at_once),
+        FACT(a_retried_asset_that_is_claimed_leaves_room_for_a_put_of_the_same_batch),
         FACT(the_events_of_an_earlier_run_are_still_sent_with_its_errors),
         FACT(an_event_says_all_that_its_sender_needs),
         FACT(an_ending_is_sent_after_starteds_first_attempt),

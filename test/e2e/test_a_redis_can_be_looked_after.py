@@ -108,7 +108,7 @@ def test_a_redis_in_use_is_verified(fleet, sink):
         api.settled(asset_id)
     done = eventually(lambda: "ok  each event is counted" in verify(fleet).stdout and verify(fleet), 10, "it rests")
     assert done.returncode == 0 and "NOT" not in done.stdout and "\n?" not in done.stdout, done
-    fleet.redis.ask("HINCRBY", "{assay:0}:count", "accepted", "1")
+    fleet.redis.ask("HINCRBY", "{assay:0}:count", "pruned", "1")
     done = verify(fleet)
     assert done.returncode == 1 and "NOT accepted = " in done.stdout and done.stdout.endswith("\nNOT SOUND\n"), done
 
@@ -236,7 +236,7 @@ def test_an_asset_that_cannot_be_read_in_ten_attempts_is_not_reachable(fleet, si
     resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (3, hard))    # no file can be opened
     unread = api.submit("good.jpg", **sink.all())
     eventually(lambda: "event=asset_fault" in worker.log(), 5, "the first attempt failed")
-    eventually(lambda: fleet.redis.ask("ZCARD", "{assay:0}:delayed") == "1", 5, "it waits for the second")
+    eventually(lambda: fleet.redis.ask("ZCARD", "{assay:0}:later") == "1", 5, "it waits for the second")
     assert api.asset(unread)["state"] == "started"
     edit(fleet, 1, attempts=9)
     ended = api.ended(unread, within=30)

@@ -188,15 +188,19 @@ static void wrong_data_in_a_key_are_told_and_stop_nothing_else(void **state)
     (void)state;
     struct shared s;
     open_both(&s);
-    struct id bad = put_one(&s.a), good = put_one(&s.a);
-    (void)redis_server_ask("HSET {assay:0}:a:1 s nonsense");
+    struct id bad = put_one(&s.a);
+    (void)redis_server_ask("SET {assay:0}:p:1 nonsense");
     struct asset asset;
     struct err err;
     assert_int_equal(store_find(s.a.store, bad.text, &asset, &err), -1);
     assert_int_equal(err.code, ERR_IO);
+    for (int i = 0; i < 2; i++) /* it is put aside once */
+        assert_int_equal(claim_one(&s.a).number, 0);
+    struct id good = put_one(&s.a);
     assert_string_equal(claim_one(&s.a).id, good.text);
     assert_string_equal(redis_server_ask("LLEN {assay:0}:damaged"), "1");
-    (void)redis_server_ask("SET {assay:0}:delayed x");
+    assert_int_equal(stats_of(&s.a).by_state[ASSET_QUEUED], 1);
+    (void)redis_server_ask("SET {assay:0}:in:0 x");
     struct step put = put_step("x", URL_ABSENT, URL_ABSENT, URL_ABSENT), *batch[] = { &put };
     assert_int_equal(store_apply(s.a.store, batch, 1, s.a.now_ms, &err), -1);
     assert_non_null(strstr(err.msg, "WRONGTYPE"));
@@ -234,6 +238,93 @@ static void a_server_that_was_killed_has_all_that_it_answered(void **state)
     assert_int_equal(rc, 1);
     assert_int_equal(asset.state, ASSET_SUCCESS);
     asset_release(&asset);
+    close_both(&s);
+}
+
+/* What an earlier program would have made of what is there: see the end of redis.lua's first comment. */
+static void make_version_1(void)
+{
+    const char *said =
+        redis_server_eval("local k, call = '{assay:0}:', redis.call "
+                          "for n = 1, tonumber(call('HGET', k .. 'count', 'accepted')) do "
+                          "  local put = call('GET', k .. 'p:' .. n) "
+                          "  local urls, at, record = string.match(put, '^(%d+) (%d+) (.*)$') "
+                          "  call('HSET', k .. 'a:' .. n, 'p', record) "
+                          "  call('DEL', k .. 'p:' .. n) "
+                          "  if n > tonumber(call('HGET', k .. 'count', 'taken')) then "
+                          "    call('HSET', k .. 'a:' .. n, 's', "
+                          "         table.concat({ '0 1 0', urls, at, '0 0', at, '0 0 -' }, ' ')) "
+                          "    call('XADD', k .. 'queue', '*', 'a', n .. ' 1 ' .. at) "
+                          "    call('ZADD', k .. 'in:0', n, n) "
+                          "  end "
+                          "end "
+                          "call('DEL', k .. 'delayed') "
+                          "call('RENAME', k .. 'later', k .. 'delayed') "
+                          "call('HDEL', k .. 'count', 'taken') "
+                          "call('HSET', k .. 'meta', 'version', 1) "
+                          "return 'made'");
+    assert_string_equal(said, "made");
+}
+
+static void must_be_sound(struct world *w)
+{
+    CLEANUP(buf_release) struct buf report;
+    struct err err = { 0 };
+    buf_init(&report, 1 << 16);
+    if (store_verify(w->store, &report, &err) != 1)
+        fail_msg("%s%s", err.msg, buf_str(&report));
+}
+
+static void a_store_of_version_1_is_brought_up_to_date(void **state)
+{
+    (void)state;
+    struct shared s;
+    open_both(&s);
+    struct id first = put_one(&s.a), second = put_one(&s.a), third = put_one(&s.a);
+    struct claim c = claim_one(&s.a);
+    assert_int_equal(release_until(&s.a, &c, s.a.now_ms + 1000, true), STEP_DONE);
+    close_both(&s);
+    make_version_1();
+    world_open(&s.a);
+    assert_string_equal(redis_server_ask("HGET {assay:0}:meta version"), "2");
+    struct id fourth = put_one(&s.a);
+    must_be_sound(&s.a);
+    assert_int_equal(state_of(&s.a, first.text), ASSET_STARTED);
+    assert_int_equal(stats_of(&s.a).by_state[ASSET_QUEUED], 3);
+    struct asset_query query = { .limit = 10, .path = "./a.jpg" };
+    struct asset_page page;
+    assert_int_equal(store_list(s.a.store, &query, &page, NULL), 0);
+    assert_int_equal(page.n, 4);
+    asset_page_release(&page);
+    assert_string_equal(lease_one(&s.a).what, "1_started");
+    s.a.now_ms += 1000;
+    const struct id *order[] = { &first, &second, &third, &fourth };
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        c = claim_one(&s.a);
+        assert_string_equal(c.id, order[i]->text);
+        assert_int_equal(finish(&s.a, &c, true), STEP_DONE);
+    }
+    must_be_sound(&s.a);
+    assert_int_equal(prune(&s.a, s.a.now_ms + 1, 10), 4);
+    assert_string_equal(redis_server_ask("EXISTS {assay:0}:a:1"), "0");
+    assert_string_equal(redis_server_ask("EXISTS {assay:0}:p:4"), "0");
+    store_close(TAKE(s.a.store));
+}
+
+/* Its functions ask this first, and fail whole when it fails. */
+static void a_program_of_version_1_that_still_runs_is_stopped(void **state)
+{
+    (void)state;
+    struct shared s;
+    open_both(&s);
+    (void)put_one(&s.a);
+    struct claim c = claim_one(&s.a);
+    assert_int_equal(release_until(&s.a, &c, s.a.now_ms + 1000, true), STEP_DONE);
+    make_version_1();
+    assert_string_equal(redis_server_ask("ZCARD {assay:0}:delayed"), "1");
+    store_close(TAKE(s.b.store));
+    world_open(&s.b);
+    assert_non_null(strstr(redis_server_ask("ZCARD {assay:0}:delayed"), "WRONGTYPE"));
     close_both(&s);
 }
 
@@ -355,6 +446,8 @@ int main(void)
         cmocka_unit_test(without_memory_puts_are_refused_and_endings_are_not),
         cmocka_unit_test(lost_data_are_never_built_upon),
         cmocka_unit_test(wrong_data_in_a_key_are_told_and_stop_nothing_else),
+        cmocka_unit_test(a_store_of_version_1_is_brought_up_to_date),
+        cmocka_unit_test(a_program_of_version_1_that_still_runs_is_stopped),
         cmocka_unit_test(an_ending_sent_twice_for_want_of_an_answer_is_done),
         cmocka_unit_test(a_server_that_was_killed_has_all_that_it_answered),
     };
