@@ -274,6 +274,7 @@ static void a_name_server_that_is_silent_costs_the_connect_time(void **state)
     assert_int_equal(rig.call.resolved_us, -1);
     begin_list(&rig, "127.0.0.1"); /* nobody else waits */
     answer(&rig);
+    UNTIL_THREADS(read_of(&inside) == 1);
     release();
     UNTIL_THREADS(read_of(&inside) == 0 && read_of(&lists_out) == 0);
     look_around(&rig); /* the late answer is nobody's */
@@ -289,6 +290,7 @@ static void who_gives_up_asking_is_told_nothing(void **state)
     rig_up(&rig, &(struct client_config){ 0 });
     begin_name(&rig, &rig.call, "stall.example");
     assert_int_equal(rig.call.state, CALL_ASKS);
+    UNTIL_THREADS(read_of(&inside) == 1);
     client_cancel(rig.client, &rig.call);
     assert_int_equal(rig.call.state, CALL_RESTS);
     begin_list(&rig, "127.0.0.1");
@@ -341,6 +343,7 @@ static void names_are_asked_for_up_to_a_number(void **state)
         begin_name(&rig, &calls[i], "stall.example");
         assert_int_equal(calls[i].state, CALL_ASKS);
     }
+    UNTIL_THREADS(read_of(&inside) == RESOLVER_MAX);
     begin_list(&rig, "127.0.0.1");
     ends_with(&rig, CLIENT_STARVED, 0);
     for (int i = 0; i < RESOLVER_MAX; i++)
