@@ -234,8 +234,12 @@ static void take_addresses(struct client *c)
     while ((call = resolver_take(c->resolver, &code, &addresses)) != NULL) {
         call->lookup = NULL;
         call->resolved_us = since_begin_us(call);
+        if (code == EAI_MEMORY) {
+            end_call(c, call, CLIENT_STARVED, "no descriptor or memory to ask for the name");
+            continue;
+        }
         if (!addresses) {
-            end_call(c, call, code == EAI_MEMORY ? CLIENT_STARVED : CLIENT_DNS, gai_strerror(code));
+            end_call(c, call, CLIENT_DNS, gai_strerror(code));
             continue;
         }
         call->addresses = addresses;

@@ -315,6 +315,8 @@ static void a_lack_of_descriptors_is_our_own(void **state)
     begin_at(&rig, "127.0.0.2", rig.server.port);
     ends_with(&rig, CLIENT_STARVED, 0);
     assert_string_equal(client_error_word(rig.call.error), "no_descriptors");
+    begin_at(&rig, "localhost", rig.server.port); /* the name, too, cannot be asked for */
+    ends_with(&rig, CLIENT_STARVED, 0);
     begin(&rig); /* what is kept needs none */
     (void)hear(&rig, kept);
     say(kept, OK_EMPTY);
