@@ -430,6 +430,13 @@ static void who_says_close_is_left(void **state)
         ends_with(&rig, CLIENT_OK, i == 3 ? 101 : 200);
         is_left(&rig, fd);
     }
+    begin(&rig); /* one says nothing, and ends with its answer */
+    int fd = take(&rig);
+    (void)hear(&rig, fd);
+    say(fd, OK_EMPTY);
+    goodbye_half(fd);
+    ends_with(&rig, CLIENT_OK, 200);
+    is_left(&rig, fd);
     rig_down(&rig);
 }
 
