@@ -151,6 +151,8 @@ static void end_unconnected(struct client *c, struct call *call)
         enum client_error error = CLIENT_REFUSED;
         if (call->os_errno == ETIMEDOUT)
             error = CLIENT_TIMEOUT;
+        else if (call->os_errno == ECONNRESET) /* there was one, for a moment */
+            error = CLIENT_RESET;
         else if (call->os_errno == EHOSTUNREACH || call->os_errno == ENETUNREACH ||
                  call->os_errno == EADDRNOTAVAIL)
             error = CLIENT_UNREACHABLE;
@@ -232,8 +234,12 @@ static void take_addresses(struct client *c)
     while ((call = resolver_take(c->resolver, &code, &addresses)) != NULL) {
         call->lookup = NULL;
         call->resolved_us = since_begin_us(call);
+        if (code == EAI_MEMORY) {
+            end_call(c, call, CLIENT_STARVED, "no descriptor or memory to ask for the name");
+            continue;
+        }
         if (!addresses) {
-            end_call(c, call, code == EAI_MEMORY ? CLIENT_STARVED : CLIENT_DNS, gai_strerror(code));
+            end_call(c, call, CLIENT_DNS, gai_strerror(code));
             continue;
         }
         call->addresses = addresses;
@@ -283,13 +289,12 @@ static void read_failed(struct client *c, struct call *call, bool ended)
         broken(c, call, n->errnum == ETIMEDOUT ? CLIENT_TIMEOUT : CLIENT_RESET, connection_why(n));
 }
 
-/* Whether the connection is good for another request. What nobody asked for would be taken for the next answer:
- * of TLS there may be more although the socket is empty. */
-static bool is_clean(struct client *c, struct call *call)
+/* Whether the connection is good for another request. What nobody asked for would be taken for the next answer.
+ * drained: all that came was read. */
+static bool is_clean(struct client *c, struct call *call, bool drained)
 {
-    struct connection *n = call->connection;
     return call->sent_len == call->out.len &&
-           (!n->tls || connection_read(n, c->in, sizeof(c->in)) == CONNECTION_AGAIN);
+           (drained || connection_read(call->connection, c->in, sizeof(c->in)) == CONNECTION_AGAIN);
 }
 
 /* ends: nothing comes after what is there now, so that it must be read to its end. */
@@ -297,6 +302,8 @@ static void read_response(struct client *c, struct call *call, bool ends)
 {
     struct connection *n = call->connection;
     enum response_result result = RESPONSE_MORE;
+    bool drained =
+        false; /* an edge will tell of more; of TLS there may be more although the socket is empty */
     while (result == RESPONSE_MORE) {
         ssize_t len = connection_read(n, c->in, sizeof(c->in));
         if (len == CONNECTION_AGAIN)
@@ -308,15 +315,16 @@ static void read_response(struct client *c, struct call *call, bool ends)
         if (call->answered_us < 0)
             call->answered_us = since_begin_us(call);
         result = response_feed(&call->response, c->in, (size_t)len);
-        if (result == RESPONSE_MORE && !n->tls && !ends && (size_t)len < sizeof(c->in))
-            return; /* an edge will tell of more */
+        drained = !n->tls && (size_t)len < sizeof(c->in);
+        if (result == RESPONSE_MORE && drained && !ends)
+            return;
     }
     if (result == RESPONSE_INVALID)
         end_call(c, call, CLIENT_PROTOCOL, "what came is not HTTP/1");
     else if (result == RESPONSE_TOO_LARGE)
         end_call(c, call, CLIENT_TOO_LARGE, "the header is too large");
     else
-        end_well(c, call, result == RESPONSE_DONE && !ends && is_clean(c, call));
+        end_well(c, call, result == RESPONSE_DONE && !ends && is_clean(c, call, drained));
 }
 
 static void secured(struct client *c, struct call *call)

@@ -57,9 +57,13 @@ static void *ask(void *arg)
         .ai_flags = AI_NUMERICSERV,
     };
     (void)pthread_setname_np(pthread_self(), "assay-name");
+    errno = 0;
     l->code = getaddrinfo(l->host, l->port, &hints, &l->addresses);
-    if (l->code != 0)
+    if (l->code != 0) {
         l->addresses = NULL;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+            l->code = EAI_MEMORY; /* glibc would say that there is no such name */
+    }
     (void)pthread_mutex_lock(&r->lock);
     r->threads--;
     TAILQ_REMOVE(&r->asked, l, in_list);

@@ -21,8 +21,8 @@ int resolver_fd(const struct resolver *resolver);
  * had. */
 struct lookup *resolver_ask(struct resolver *resolver, const char *host, unsigned port,
                             void *owner);
-/* The next answer: its owner, or NULL when there is none. *ret_code: 0, or what gai_strerror() knows;
- * *ret_addresses: freeaddrinfo() is the caller's; NULL if there are none. */
+/* The next answer: its owner, or NULL when there is none. *ret_code: 0, EAI_MEMORY (we lack memory or descriptors),
+ * or what else gai_strerror() knows; *ret_addresses: freeaddrinfo() is the caller's; NULL if there are none. */
 void *resolver_take(struct resolver *resolver, int *ret_code, struct addrinfo **ret_addresses);
 /* Its owner waits no longer; not after its answer was taken. */
 void resolver_give_up(struct resolver *resolver, struct lookup *lookup);

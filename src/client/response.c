@@ -73,8 +73,9 @@ static bool next_word(struct text *list, struct text *ret_word)
 static enum response_result read_length(struct response *r, struct text value)
 {
     struct text word;
-    while (
-        next_word(&value, &word)) { /* the same number twice is how some proxies join two fields */
+    bool any = false;
+    /* the same number twice is how some proxies join two fields */
+    for (; next_word(&value, &word); any = true) {
         uint64_t length = 0;
         if (word.len > 18)
             return RESPONSE_INVALID;
@@ -88,7 +89,7 @@ static enum response_result read_length(struct response *r, struct text value)
         r->has_length = true;
         r->left = length;
     }
-    return r->has_length ? RESPONSE_MORE : RESPONSE_INVALID;
+    return any ? RESPONSE_MORE : RESPONSE_INVALID;
 }
 
 static void read_connection(struct response *r, struct text value)
@@ -117,6 +118,8 @@ static enum response_result read_field(struct response *r, struct text line, boo
     }
     while (value.len > 0 && is_space(value.at[value.len - 1]))
         value.len--;
+    while (name.len > 0 && is_space(name.at[name.len - 1]))
+        name.len--; /* no space belongs there, but some send it: RFC 9112 §5.1 */
     bool length = equals(name, "content-length"), coding = equals(name, "transfer-encoding");
     r->framing = length || coding;
     if (r->framing && !whole)
@@ -129,8 +132,9 @@ static enum response_result read_field(struct response *r, struct text line, boo
             last_word = word;
         r->coded = true;
         r->chunked = equals(last_word, "chunked");
-    } else if (equals(name, "connection") && whole) {
+    } else if (equals(name, "connection")) {
         read_connection(r, value);
+        r->close |= !whole; /* it may be said further on */
     } else if (equals(name, "retry-after") && whole && value.len < sizeof(r->retry_after)) {
         memcpy(r->retry_after, value.at, value.len); /* no date is longer */
         r->retry_after[value.len] = '\0';
@@ -155,15 +159,18 @@ static enum response_result end_of_fields(struct response *r)
     if (r->status == 101) /* to a protocol that nobody asked for */
         return RESPONSE_LAST;
     r->last = r->close || (r->old && !r->keep_alive);
+    if (r->status == 204 || r->status == 304) { /* no body, whatever they say; but some send it */
+        r->last |= r->coded || (r->status == 204 && r->has_length && r->left > 0);
+        return ended(r);
+    }
     if (r->chunked) {
-        r->last |= r->has_length; /* both: somebody may have counted otherwise */
+        /* Both: somebody may have counted otherwise. And HTTP/1.0 has no chunks. */
+        r->last |= r->has_length || r->old;
         r->state = CHUNK_SIZE;
         return RESPONSE_MORE;
     }
     r->state = BODY;
-    if (r->status == 204 || r->status == 304) {
-        r->left = 0;
-    } else if (r->coded || !r->has_length) {
+    if (r->coded || !r->has_length) {
         r->left = UINT64_MAX;
         r->last = true;
     }
@@ -256,7 +263,8 @@ static enum response_result feed_line(struct response *r, const char *data, size
 static enum response_result feed_body(struct response *r, const char *data, size_t len,
                                       size_t *ret_n)
 {
-    size_t n = r->left < len ? (size_t)r->left : len;
+    size_t n = r->left < len ? (size_t)r->left : len, allowed = RESPONSE_MAX_BODY + 1 - r->body_len;
+    n = n < allowed ? n : allowed;
     if (r->body_len < r->keep_len) {
         size_t room = r->keep_len - r->body_len;
         memcpy(r->keep + r->body_len, data, n < room ? n : room);
