@@ -17,12 +17,18 @@ from monitor_pages import compare_pages, fill
 from tools import Assay, Skip, answer_of, asset_body, post_batch, post_request, scratch, wait_for, wrk
 
 FOLLOWERS = 1000
-RATE, SECONDS, TICK_S, ROUNDS = 1000, 4, 0.02, 5
+HIGH, LOW = (1000, 4, 5), (50, 20, 3)    # assets a second, seconds, rounds
+TICK_S, ROUNDS, TOLD_S = 0.02, 5, 1.2    # streams are told once a second
 FEW, MANY = 1000, int(os.environ.get("BENCH_ASSETS", "3000000"))
 IDLE = 10_000
 GZIP = "Accept-Encoding: gzip"    # as browsers say by themselves
-STREAMS = (("streams", "/events", GZIP, 10), ("streams of endings", "/events?state=success&state=failed", GZIP, 10),
-           ("streams, not compressed", "/events", "Accept-Encoding: identity", None))    # a third of a MB an asset
+PLAIN = "Accept-Encoding: identity"
+ENDINGS = "/events?state=success&state=failed"
+STREAMS = (("streams", "/events", GZIP, HIGH), ("streams of endings", ENDINGS, GZIP, HIGH),
+           ("streams, not compressed", "/events", PLAIN, HIGH),
+           ("streams, at a low load", "/events", GZIP, LOW),
+           ("streams, not compressed, at a low load", "/events", PLAIN, LOW))
+MOST = 10    # % that followers may add at the high load. At the low one they cost a thousand sends a second, whatever is told
 
 
 def request(path, *fields):
@@ -69,7 +75,7 @@ class Crowd:
 
 
 class Pace:
-    """Assets at RATE a second, whatever the server does."""
+    """Assets at an even pace, whatever the server does."""
     def __init__(self, server, awaited):
         self.server, self.awaited, self.links = server, awaited, []
 
@@ -78,25 +84,27 @@ class Pace:
             link.close()
         self.links = [connect(self.server) for _ in range(8)]
 
-    def run(self, seconds):
-        """The processor time of each asset, µs, until awaited ("accepted", "success") counts them all."""
-        server, sent, n = self.server, 0, RATE * seconds
+    def run(self, rate, seconds, told_s=TOLD_S):
+        """The processor time of each asset, µs, until awaited ("accepted", "success") counts them all and
+        told_s have passed."""
+        server, sent, n = self.server, 0, rate * seconds
         before = server.figures()[self.awaited]
         began, cpu_s = time.monotonic(), server.cpu_s()
         while sent < n:
             if sent % 4000 == 0:    # a connection carries a thousand requests
                 self.reconnect()
             time.sleep(TICK_S - (time.monotonic() - began) % TICK_S)
-            due = min(n, round(RATE * (time.monotonic() - began)), (sent // 4000 + 1) * 4000)
+            due = min(n, round(rate * (time.monotonic() - began)), (sent // 4000 + 1) * 4000)
             for start in range(sent, due, 64):
                 post_batch(self.links, server.port, [asset_body("small.jpg")] * min(64, due - start))
             sent = due
         wait_for(lambda: server.figures()[self.awaited] >= before + n, 60, f"{n} assets more", 0.05)
-        time.sleep(1.2)    # streams are told once a second
+        time.sleep(told_s)
         return 1e6 * (server.cpu_s() - cpu_s) / n
 
 
-def compare_followers(table, name, pace, requests, most):
+def compare_followers(table, name, pace, requests, load, told_s=TOLD_S):
+    rate, seconds, rounds = load
     alone, followed, sizes = [], [], []
 
     def with_them():
@@ -104,35 +112,37 @@ def compare_followers(table, name, pace, requests, most):
         wait_for(lambda: len(crowd.links) == FOLLOWERS, 10, "all are connected")
         time.sleep(0.5)
         came = crowd.came
-        followed.append(pace.run(SECONDS))
-        sizes.append((crowd.came - came) / FOLLOWERS / (RATE * SECONDS))
+        followed.append(pace.run(rate, seconds, told_s))
+        sizes.append((crowd.came - came) / FOLLOWERS / (rate * seconds))
         crowd.close()
 
-    for i in range(ROUNDS):
-        for measure in (lambda: alone.append(pace.run(SECONDS)), with_them)[::1 if i % 2 else -1]:
+    for i in range(rounds):
+        for measure in (lambda: alone.append(pace.run(rate, seconds, told_s)), with_them)[::1 if i % 2 else -1]:
             measure()
-    table.figures(f"nobody: processor time of an asset, µs, {RATE:,}/s", alone)
+    table.figures(f"nobody: processor time of an asset, µs, {rate:,}/s", alone)
     table.figures(f"{FOLLOWERS:,} {name}, bytes an asset and each", sizes, "{:.1f}")
     table.figures("  added to that processor time, %", [100 * (b / a - 1) for a, b in zip(alone, followed)],
-                  "{:.1f}", most=most)
+                  "{:.1f}", most=MOST if load is HIGH else None)
+    table.figures("  added, % of a processor", [(b - a) * rate / 1e4 for a, b in zip(alone, followed)], "{:.2f}")
 
 
 def run_followers(table):
-    table.section(f"followers: {ROUNDS} rounds of {SECONDS} s")
+    table.section(f"followers: {HIGH[0]:,} assets a second and {LOW[0]}, {FOLLOWERS:,} followers")
     folder = scratch("follow")
     server = Assay(folder, "--max-connections", "4096", root=pictures(folder)).wait_ready()
     pace = Pace(server, "success")
-    pace.run(1)    # warm
-    for name, path, field, most in STREAMS:
-        compare_followers(table, name, pace, [request(path, "Accept: text/event-stream", field)] * FOLLOWERS, most)
+    pace.run(HIGH[0], 1)    # warm
+    for name, path, field, load in STREAMS:
+        compare_followers(table, name, pace, [request(path, "Accept: text/event-stream", field)] * FOLLOWERS, load)
     server.stop()
     server = Assay(scratch("wait"), "--workers", "0", "--max-connections", "16384").wait_ready()
     pace = Pace(server, "accepted")
-    pace.run(1)
+    pace.run(HIGH[0], 1)
     answers = [answer_of(server.port, post_request(server.port, asset_body("x"))) for _ in range(FOLLOWERS)]
     ids = [re.search(rb'"id":"([a-z0-9]+)"', answer).group(1).decode() for answer in answers]
     waits = [request(f"/assets/{name}?wait=60s") for name in ids]
-    compare_followers(table, "who wait for other assets", pace, waits, 10)
+    for name, load in (("who wait for other assets", HIGH), ("who wait, at a low load", LOW)):
+        compare_followers(table, name, pace, waits, load, 0.5)
     server.stop()
 
 
