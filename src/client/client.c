@@ -209,7 +209,8 @@ static void connect_fresh(struct client *c, struct call *call)
     call->connect_due_ms = c->now_ms + c->config.connect_timeout_ms;
     TAILQ_INSERT_TAIL(&c->connecting, call, in_connecting);
     if (!call->url.literal) {
-        call->lookup = resolver_ask(c->resolver, call->url.host, call->url.port, call);
+        call->lookup =
+            resolver_ask(c->resolver, call->url.host, call->url.port, call->stranger, call);
         if (!call->lookup)
             end_call(c, call, CLIENT_STARVED, "no thread to ask for the name can be had");
         return;
@@ -504,6 +505,7 @@ int client_begin(struct client *c, struct call *call, const struct client_reques
                  struct err *err)
 {
     url_split(request->url, &call->url);
+    call->stranger = request->stranger;
     if (make_request(call, request, err) < 0)
         return -1;
     response_init(&call->response, call->keep, call->keep_len);

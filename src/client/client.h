@@ -54,6 +54,7 @@ struct client_request {
     size_t fields_len;
     const void *body;
     size_t body_len;
+    bool stranger; /* its name may be one of many that are never answered: see resolver.h */
 };
 
 /* One request and its response, in the caller's memory, which stays where it is; used again and again.
@@ -85,6 +86,7 @@ struct call {
     int64_t begin_us; /* monotonic, as those below */
     int64_t due_ms, connect_due_ms, address_due_ms;
     struct url_parts url; /* but for .target, which is not kept */
+    bool stranger;
     struct lookup *lookup;
     struct addrinfo *addresses; /* owned */
     struct addrinfo literal;

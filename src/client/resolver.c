@@ -17,7 +17,7 @@ struct lookup {
     TAILQ_ENTRY(lookup) in_list; /* of asked or answered */
     struct resolver *resolver;
     void *owner; /* NULL: given up */
-    bool answered;
+    bool answered, stranger;
     char host[256], port[8];
     int code;
     struct addrinfo *addresses;
@@ -28,7 +28,7 @@ TAILQ_HEAD(lookups, lookup);
 struct resolver {
     pthread_mutex_t lock; /* of all below */
     struct lookups asked, answered;
-    unsigned threads;
+    unsigned threads, strangers; /* of the threads */
     bool closed;
     int fd;
 };
@@ -66,6 +66,7 @@ static void *ask(void *arg)
     }
     (void)pthread_mutex_lock(&r->lock);
     r->threads--;
+    r->strangers -= l->stranger;
     TAILQ_REMOVE(&r->asked, l, in_list);
     bool wanted = l->owner != NULL, last = r->closed && r->threads == 0;
     if (wanted) {
@@ -133,19 +134,23 @@ static int start_thread(struct lookup *l)
     return rc == 0 ? 0 : -1;
 }
 
-struct lookup *resolver_ask(struct resolver *r, const char *host, unsigned port, void *owner)
+struct lookup *resolver_ask(struct resolver *r, const char *host, unsigned port, bool stranger,
+                            void *owner)
 {
     struct lookup *l = calloc(1, sizeof(*l));
     if (!l)
         return NULL;
     l->resolver = r;
     l->owner = owner;
+    l->stranger = stranger;
     (void)snprintf(l->host, sizeof(l->host), "%s", host);
     (void)snprintf(l->port, sizeof(l->port), "%u", port);
     (void)pthread_mutex_lock(&r->lock); /* its thread waits for it when it is done */
-    bool started = r->threads < RESOLVER_MAX && start_thread(l) == 0;
+    bool room = r->threads < RESOLVER_MAX && (!stranger || r->strangers < RESOLVER_STRANGERS);
+    bool started = room && start_thread(l) == 0;
     if (started) {
         r->threads++;
+        r->strangers += stranger;
         TAILQ_INSERT_TAIL(&r->asked, l, in_list);
     }
     (void)pthread_mutex_unlock(&r->lock);

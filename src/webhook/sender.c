@@ -299,8 +299,9 @@ static int start_attempt(struct sender *s, struct sending *sending)
     struct err err;
     if (!t)
         return -1;
-    if (transfer_prepare(t, sending->event, clock_wall_ms(), &err) < 0 ||
-        client_begin(s->client, &t->call, &t->request, &err) < 0) {
+    int rc = transfer_prepare(t, sending->event, clock_wall_ms(), &err);
+    t->request.stranger = sending->origin->standing != STANDING_GOOD;
+    if (rc < 0 || client_begin(s->client, &t->call, &t->request, &err) < 0) {
         log_warn("webhook_not_begun", LOG_S("asset", sending->event->asset_id),
                  LOG_S("why", err.msg));
         rest(s, t);

@@ -339,12 +339,18 @@ static void names_are_asked_for_up_to_a_number(void **state)
     (void)state;
     struct rig rig;
     struct call *last;
-    if (emulated()) /* thousands of threads */
+    if (emulated()) /* hundreds of threads */
         skip();
     CLEANUP(freep) struct call *calls = calloc(RESOLVER_MAX, sizeof(*calls));
     hold();
     rig_up(&rig, &(struct client_config){ .connect_timeout_ms = 60000, .total_timeout_ms = 60000 });
     for (int i = 0; i < RESOLVER_MAX; i++) {
+        rig.stranger = i <= RESOLVER_STRANGERS;
+        if (i == RESOLVER_STRANGERS) { /* one too many */
+            begin_list(&rig, "127.0.0.1");
+            ends_with(&rig, CLIENT_STARVED, 0);
+            rig.stranger = false;
+        }
         call_init(&calls[i], MAX_REQUEST, NULL, 0);
         begin_name(&rig, &calls[i], "stall.example");
         assert_int_equal(calls[i].state, CALL_ASKS);
@@ -388,25 +394,25 @@ static void an_answer_is_taken_or_given_up(void **state)
     resolved = "127.0.0.1";
     assert_int_equal(resolver_new(&r, &err), 0);
     assert_null(resolver_take(r, &code, &addresses));
-    struct lookup *given_up = resolver_ask(r, "list.example", 80, &owner[0]);
+    struct lookup *given_up = resolver_ask(r, "list.example", 80, false, &owner[0]);
     assert_non_null(given_up);
     UNTIL_THREADS(is_readable(resolver_fd(r)));
     resolver_give_up(r, given_up);
     assert_null(resolver_take(r, &code, &addresses));
     assert_false(is_readable(resolver_fd(r)));
     assert_int_equal(read_of(&lists_out), 0);
-    assert_non_null(resolver_ask(r, "list.example", 80, &owner[1]));
+    assert_non_null(resolver_ask(r, "list.example", 80, false, &owner[1]));
     UNTIL_THREADS(is_readable(resolver_fd(r)));
     assert_ptr_equal(resolver_take(r, &code, &addresses), &owner[1]);
     assert_int_equal(code, 0);
     freeaddrinfo(addresses);
     assert_null(resolver_take(r, &code, &addresses));
-    assert_non_null(resolver_ask(r, "none.example", 80, &owner[0]));
+    assert_non_null(resolver_ask(r, "none.example", 80, false, &owner[0]));
     UNTIL_THREADS(is_readable(resolver_fd(r)));
     assert_ptr_equal(resolver_take(r, &code, &addresses), &owner[0]);
     assert_int_equal(code, EAI_NONAME);
     assert_null(addresses);
-    assert_non_null(resolver_ask(r, "list.example", 80, &owner[0])); /* never taken */
+    assert_non_null(resolver_ask(r, "list.example", 80, false, &owner[0])); /* never taken */
     UNTIL_THREADS(is_readable(resolver_fd(r)));
     resolver_free(r);
     resolver_free(NULL);

@@ -45,6 +45,7 @@ struct rig {
     struct call call;
     char keep[64];
     char text[TEXT_LEN]; /* what was heard last */
+    bool stranger;       /* of requests */
 };
 
 /* --- servers --- */
@@ -169,6 +170,7 @@ static inline void begin_body(struct rig *rig, struct call *call, const char *ur
     struct err err;
     struct client_request request = { .method = "POST",
                                       .url = url,
+                                      .stranger = rig->stranger,
                                       .fields = "x: y\r\n",
                                       .fields_len = 6,
                                       .body = body,
