@@ -303,8 +303,7 @@ static void read_response(struct client *c, struct call *call, bool ends)
 {
     struct connection *n = call->connection;
     enum response_result result = RESPONSE_MORE;
-    bool drained =
-        false; /* an edge will tell of more; of TLS there may be more although the socket is empty */
+    bool drained = false; /* never of TLS: there may be more although the socket is empty */
     while (result == RESPONSE_MORE) {
         ssize_t len = connection_read(n, c->in, sizeof(c->in));
         if (len == CONNECTION_AGAIN)
