@@ -25,7 +25,7 @@ GZIP = "Accept-Encoding: gzip"    # as browsers say by themselves
 PLAIN = "Accept-Encoding: identity"
 ENDINGS = "/events?state=success&state=failed"
 STREAMS = (("streams", "/events", GZIP, HIGH), ("streams of endings", ENDINGS, GZIP, HIGH),
-           ("streams, not compressed", "/events", PLAIN, HIGH),
+           ("streams of endings, not compressed", ENDINGS, PLAIN, HIGH), ("streams, not compressed", "/events", PLAIN, HIGH),
            ("streams, at a low load", "/events", GZIP, LOW),
            ("streams, not compressed, at a low load", "/events", PLAIN, LOW))
 MOST = 10    # % that followers may add at the high load. At the low one they cost a thousand sends a second, whatever is told
