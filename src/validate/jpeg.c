@@ -294,7 +294,8 @@ static bool lay_out_mcu(struct walk *w, const struct segment *seg, struct jpeg_s
 
 static bool prepare_scan(struct walk *w, const struct segment *seg, struct jpeg_scan *scan)
 {
-    if (!w->any_huffman) { /* Motion-JPEG leaves the usual tables out */
+    /* Motion-JPEG leaves the usual tables out; decoders look for that in sequential frames only. */
+    if (!w->any_huffman && w->frame.sof != M_SOF2) {
         jpeg_standard_tables(w->dc, w->ac);
         w->any_huffman = true;
     }
