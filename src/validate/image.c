@@ -93,8 +93,9 @@ static const char *text_kind(struct span s)
             return "an HTML page, perhaps an error page in the image's place";
     if (tag_at(head, at, "<?xml") || tag_at(head, at, "<error"))
         return "an XML document";
-    for (uint64_t i = at; i < head.len; i++)
-        if ((head.data[i] < 0x20 && !isspace(head.data[i])) || head.data[i] == 0x7f)
+    for (uint64_t i = at; i < head.len; i++) /* FF: no character of UTF-8, hardly one of others */
+        if ((head.data[i] < 0x20 && !isspace(head.data[i])) || head.data[i] == 0x7f ||
+            head.data[i] == 0xff)
             return NULL;
     if (head.len == at)
         return head.len == s.len ? "nothing but white space" : NULL;
@@ -103,6 +104,16 @@ static const char *text_kind(struct span s)
     if (span_says(head, at, "--") && memmem(head.data, head.len, "Content-Disposition", 19))
         return "a multipart upload that was stored as it is";
     return "plain text";
+}
+
+/* Room that was set aside for the file and never written: zeros of a file system, FF of a flash. */
+static const char *blank_kind(struct span s)
+{
+    if (s.len < 2 || memcmp(s.data, s.data + 1, s.len - 1) != 0)
+        return NULL;
+    return s.data[0] == 0      ? "nothing but zero bytes, perhaps of an unfinished transfer"
+           : s.data[0] == 0xff ? "nothing but bytes FF, perhaps of an unfinished transfer"
+                               : NULL;
 }
 
 /* A JPEG that something was put in front of: a byte order mark, a newline, a script's warning. */
@@ -117,14 +128,17 @@ static bool jpeg_behind(struct span s, uint64_t *ret_at)
     return true;
 }
 
-static void describe_impostor(struct span s, struct finding *f)
+static void describe_impostor(const struct media *media, struct finding *f)
 {
+    const struct span s = { media->data, media->len };
     const char *what = NULL;
     uint64_t at;
 
     for (size_t i = 0; !what && i < sizeof(impostors) / sizeof(impostors[0]); i++)
         if (span_is(s, impostors[i].at, impostors[i].bytes, impostors[i].len))
             what = impostors[i].what;
+    if (!what && media->len == media->file_len)
+        what = blank_kind(s);
     if (!what)
         what = text_kind(s);
     if (jpeg_behind(s, &at) && (at <= 16 || !what || strcmp(what, "plain text") == 0))
@@ -141,8 +155,7 @@ static void judge_other_format(enum image_format format, const struct media *med
     struct finding *f;
 
     if (format == IMAGE_UNKNOWN) {
-        describe_impostor((struct span){ media->data, media->len },
-                          verdict_add(verdict, FINDING_NOT_AN_IMAGE));
+        describe_impostor(media, verdict_add(verdict, FINDING_NOT_AN_IMAGE));
         verdict_add(verdict, FINDING_NOT_A_JPEG);
         return;
     }

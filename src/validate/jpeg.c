@@ -17,8 +17,9 @@
 #include "validate/jpeg_internal.h"
 
 enum {
-    /* Larger pictures are judged by their size only: their masks would not fit into the jail. */
-    MOST_BLOCKS = 8 * 1024 * 1024,
+    /* Larger progressive pictures are judged by their size only: their masks would not fit into the
+     * jail. A sequential one may have as many as may be looked at. */
+    MOST_MASKS = 8 * 1024 * 1024,
     /* How often each block may be looked at, and all together; the real files with the most scans
      * need 20. The time of a check is bounded by this and by the bytes of the file. */
     MOST_PASSES = 128,
@@ -294,7 +295,8 @@ static bool lay_out_mcu(struct walk *w, const struct segment *seg, struct jpeg_s
 
 static bool prepare_scan(struct walk *w, const struct segment *seg, struct jpeg_scan *scan)
 {
-    if (!w->any_huffman) { /* Motion-JPEG leaves the usual tables out */
+    /* Motion-JPEG leaves the usual tables out; decoders look for that in sequential frames only. */
+    if (!w->any_huffman && w->frame.sof != M_SOF2) {
         jpeg_standard_tables(w->dc, w->ac);
         w->any_huffman = true;
     }
@@ -395,8 +397,13 @@ static int prepare_memory(struct walk *w, struct err *err)
                          w->frame.height);
 }
 
-/* Scan after scan, or more blocks than the jail has memory for. If the size is wrong anyway, that is all
- * there is to say. */
+static bool is_too_large(const struct jpeg_frame *frame)
+{
+    return frame->blocks > (frame->sof == M_SOF2 ? MOST_MASKS : MOST_VISITS);
+}
+
+/* Scan after scan, or more blocks than the jail has memory or time for. If the size is wrong anyway, that
+ * is all there is to say. */
 static void give_up(struct walk *w, const struct segment *seg)
 {
     static const enum finding_code sizes[] = { FINDING_TOO_WIDE, FINDING_TOO_HIGH };
@@ -409,8 +416,9 @@ static void give_up(struct walk *w, const struct segment *seg)
             too_large = true;
         }
     if (!too_large)
-        report(w, FINDING_UNSUPPORTED_JPEG, seg->offset,
-               "scan %u: more work than a picture of this size can need", w->scans);
+        report(w, FINDING_UNSUPPORTED_JPEG, seg->offset, "scan %u: %s", w->scans,
+               is_too_large(&w->frame) ? "too many blocks to be looked at"
+                                       : "more work than a picture of this size can need");
     w->unsupported = true;
 }
 
@@ -426,7 +434,7 @@ static int read_scan(struct walk *w, const struct segment *seg, struct err *err)
     }
     if (w->unsupported || w->damaged)
         return 0;
-    if (w->frame.blocks > MOST_BLOCKS || w->visits > MOST_VISITS ||
+    if (is_too_large(&w->frame) || w->visits > MOST_VISITS ||
         w->visits > MOST_PASSES * w->frame.blocks)
         return give_up(w, seg), 0;
     if (prepare_memory(w, err) < 0)

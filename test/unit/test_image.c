@@ -106,6 +106,9 @@ static void impostors_are_named(void **state)
         { "Warning: in x.php\n\xff\xd8\xff\xe0", "a JPEG begins only after 18 other bytes" },
         { " \r\n", "nothing but white space" },
         { "--x\r\nContent-Disposition: form-data", "multipart upload" },
+        { "caf\xe9", "plain text" },
+        { "\xff\xff\xff\xff", "nothing but bytes FF" },
+        { "no text\xff", "" },
         { "one\1two", "" },
     };
 
@@ -113,9 +116,27 @@ static void impostors_are_named(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct verdict v = judge(cases[i].data, strlen(cases[i].data));
         assert_string_equal(findings_of(&v), "not_an_image not_a_jpeg");
-        if (!strstr(detail_of(&v, FINDING_NOT_AN_IMAGE), cases[i].detail))
-            fail_msg("case %zu: %s", i, detail_of(&v, FINDING_NOT_AN_IMAGE));
+        const char *detail = detail_of(&v, FINDING_NOT_AN_IMAGE);
+        if (*cases[i].detail ? !strstr(detail, cases[i].detail) : *detail != '\0')
+            fail_msg("case %zu: %s", i, detail);
     }
+}
+
+static void a_file_of_zeros_is_named_unless_something_is_in_it(void **state)
+{
+    static uint8_t zeros[4096];
+    struct verdict v = judge(zeros, sizeof(zeros));
+
+    (void)state;
+    assert_string_equal(findings_of(&v), "not_an_image not_a_jpeg");
+    assert_string_equal(detail_of(&v, FINDING_NOT_AN_IMAGE),
+                        "this is nothing but zero bytes, perhaps of an unfinished transfer");
+    const struct media beginning = { .data = zeros, .len = 100, .file_len = sizeof(zeros) };
+    v = judge_media(&beginning);
+    assert_string_equal(detail_of(&v, FINDING_NOT_AN_IMAGE), "");
+    zeros[sizeof(zeros) - 1] = 1;
+    v = judge(zeros, sizeof(zeros));
+    assert_string_equal(detail_of(&v, FINDING_NOT_AN_IMAGE), "");
 }
 
 static void an_image_of_another_format_is_measured_too(void **state)
@@ -248,6 +269,7 @@ int main(void)
         cmocka_unit_test(an_empty_file_is_empty_and_nothing_else),
         cmocka_unit_test(what_is_no_image_is_no_jpeg_either),
         cmocka_unit_test(impostors_are_named),
+        cmocka_unit_test(a_file_of_zeros_is_named_unless_something_is_in_it),
         cmocka_unit_test(an_image_of_another_format_is_measured_too),
         cmocka_unit_test(a_file_over_the_limit_is_still_looked_at),
         cmocka_unit_test(the_corpus_is_recognised),

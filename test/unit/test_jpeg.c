@@ -279,6 +279,49 @@ static void motion_jpeg_without_tables_takes_the_usual_ones(void **state)
     free(b.data);
 }
 
+/* One of the usual tables of luminance as a DHT segment at offset `at`. */
+static void insert_usual_table(struct bytes *b, size_t at, unsigned class)
+{
+    struct jpeg_huffman dc[2], ac[2];
+    uint8_t segment[2 + 2 + 17 + 256] = { 0xFF, M_DHT };
+    size_t total = 0;
+    jpeg_standard_tables(dc, ac);
+    const struct jpeg_huffman *table = class ? &ac[0] : &dc[0];
+    for (unsigned length = 1; length <= 16; length++)
+        total += table->counts[length];
+    segment[3] = (uint8_t)(2 + 17 + total);
+    segment[4] = (uint8_t)(class << 4);
+    memcpy(segment + 5, table->counts + 1, 16);
+    memcpy(segment + 21, table->symbols, total);
+    insert(b, at, segment, 21 + total);
+}
+
+/* There is no progressive Motion-JPEG, and decoders look for no tables there. */
+static void a_progressive_picture_without_tables_is_damage(void **state)
+{
+    (void)state;
+    /* 8x8 grey: DC difference 0, then the end of the block, in the codes of the usual tables. */
+    static const uint8_t frame[] = "\xFF\xC2\0\13\10\0\10\0\10\1\1\x11\0",
+                         scans[] = "\xFF\xDA\0\10\1\1\0\0\0\0\x3F"
+                                   "\xFF\xDA\0\10\1\1\0\1\x3F\0\xAF\xFF\xD9";
+    struct verdict verdict;
+    size_t size;
+    struct bytes b = make((struct recipe){ .width = 8, .height = 8, .components = 1 });
+    size_t at = marker(b, M_SOF0);
+    b.len = at; /* all up to the quantization table stays */
+    insert(&b, b.len, frame, sizeof(frame) - 1);
+    at = b.len;
+    insert(&b, b.len, scans, sizeof(scans) - 1);
+    assert_int_equal(oracle_decode(b.data, b.len, NULL, 0, &size), ORACLE_FATAL);
+    assert_string_equal(check(b, &verdict), "corrupt");
+    assert_string_equal(verdict.findings[0].detail, "scan 1: its Huffman table was not defined");
+    for (unsigned class = 0; class < 2; class ++)
+        insert_usual_table(&b, at, class);
+    assert_int_equal(oracle_decode(b.data, b.len, NULL, 0, &size), ORACLE_CLEAN);
+    assert_string_equal(check(b, &verdict), "");
+    free(b.data);
+}
+
 static void some_tables_but_not_all_are_damage(void **state)
 {
     (void)state;
@@ -496,6 +539,7 @@ int main(void)
         cmocka_unit_test(a_height_told_behind_the_picture_is_unsupported),
         cmocka_unit_test(oddities_that_harm_nothing_are_let_pass),
         cmocka_unit_test(motion_jpeg_without_tables_takes_the_usual_ones),
+        cmocka_unit_test(a_progressive_picture_without_tables_is_damage),
         cmocka_unit_test(some_tables_but_not_all_are_damage),
         cmocka_unit_test(warnings_fail_nothing),
         cmocka_unit_test(a_malformed_exif_segment_tells_nothing),

@@ -96,15 +96,21 @@ static void run(struct buf *b, unsigned blocks)
     }
 }
 
-static const char *check(struct buf *b, struct verdict *verdict, uint64_t *ret_visits)
+static const char *check_within(struct buf *b, uint32_t most, struct verdict *verdict,
+                                uint64_t *ret_visits)
 {
-    const struct limits limits = { 1000, 1000, UINT64_MAX };
+    const struct limits limits = { most, most, UINT64_MAX };
     const struct media media = { .data = (uint8_t *)b->data, .len = b->len, .file_len = b->len };
     struct err err;
     assert_false(buf_failed(b));
     verdict_init(verdict, b->len);
     assert_int_equal(jpeg_check_counted(&media, &limits, verdict, ret_visits, &err), 0);
     return findings_text(verdict);
+}
+
+static const char *check(struct buf *b, struct verdict *verdict, uint64_t *ret_visits)
+{
+    return check_within(b, 1000, verdict, ret_visits);
 }
 
 static void a_scan_sent_83160_times_ends_at_the_second(void **state)
@@ -190,6 +196,37 @@ static void a_huge_frame_costs_nothing(void **state)
     assert_int_equal(visits, 0);
 }
 
+/* Where an operator allows pictures of 576 million pixels, a sequential one is read whole: it needs no
+ * memory by the block. */
+static void a_sequential_picture_may_have_more_blocks_than_a_progressive_one(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t sof;
+        bool cut; /* the last blocks are missing */
+        const char *findings;
+    } cases[] = {
+        { M_SOF0, false, "" },
+        { M_SOF0, true, "truncated" },
+        { M_SOF2, false, "unsupported_jpeg" },
+    };
+    const unsigned blocks = 3000 * 3000;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct verdict verdict;
+        uint64_t visits;
+        CLEANUP(buf_release) struct buf b;
+        start(&b, 24000, 24000, "1");
+        uint8_t *sof = memmem(b.data, b.len, "\xFF\xC2", 2);
+        assert_non_null(sof);
+        sof[1] = cases[i].sof;
+        scan(&b, 1, 1, 0, 0, 0, 0);
+        zeros(&b, 2 * (blocks - cases[i].cut * 100)); /* a DC and an AC code each */
+        (void)buf_add(&b, "\xFF\xD9", 2);
+        assert_string_equal(check_within(&b, 24000, &verdict, &visits), cases[i].findings);
+        assert_true(visits == (cases[i].sof == M_SOF0 ? blocks : 0));
+    }
+}
+
 static void no_memory_is_a_fault_and_no_verdict(void **state)
 {
     (void)state;
@@ -219,6 +256,7 @@ int main(void)
         cmocka_unit_test(the_longest_progression_is_read_within_the_budget),
         cmocka_unit_test(a_progression_over_the_budget_is_not_read_to_its_end),
         cmocka_unit_test(a_huge_frame_costs_nothing),
+        cmocka_unit_test(a_sequential_picture_may_have_more_blocks_than_a_progressive_one),
         cmocka_unit_test(no_memory_is_a_fault_and_no_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
