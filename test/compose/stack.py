@@ -74,7 +74,14 @@ class Stack(Assay):
         return self
 
     def down(self, volumes=True):
-        self.compose("down", *(["-v"] if volumes else []))
+        def is_down():    # the engine may hold a network for used although its containers are gone
+            try:
+                return self.compose("down", *(["-v"] if volumes else [])) is not None
+            except AssertionError as error:
+                if "has active endpoints" not in str(error):
+                    raise
+                return False
+        eventually(is_down, 20, "the networks are removed")
 
     def wait_ready(self, within=20):
         def ready():
