@@ -47,7 +47,7 @@ enum client_error {
 };
 const char *client_error_word(enum client_error error); /* "timeout", "dns", … */
 
-/* Begins a request: copied, nothing is borrowed. */
+/* What a call asks for. client_begin() copies all of it. */
 struct client_request {
     const char *method, *url; /* url_is_valid() */
     const char *fields; /* header lines, each with its CR LF; but for Host and Content-Length */
@@ -79,9 +79,10 @@ struct call {
         CALL_READS,
         CALL_ENDED,
     } state;
-    bool trying; /* there are more addresses to try */
-    bool refused, tried,
-        starved;      /* addresses: by allows(); a connection was begun; no socket for one */
+    bool trying;      /* there are more addresses to try */
+    bool refused;     /* by allows(): an address */
+    bool tried;       /* a connection was begun */
+    bool starved;     /* no socket could be had for one */
     int os_errno;     /* of the last connection that failed */
     int64_t begin_us; /* monotonic, as those below */
     int64_t due_ms, connect_due_ms, address_due_ms;

@@ -104,7 +104,9 @@ void resolver_free(struct resolver *r)
         return;
     (void)pthread_mutex_lock(&r->lock);
     TAILQ_FOREACH(l, &r->asked, in_list)
-    l->owner = NULL;
+    {
+        l->owner = NULL;
+    }
     while ((l = TAILQ_FIRST(&r->answered)) != NULL) {
         TAILQ_REMOVE(&r->answered, l, in_list);
         lookup_free(l);

@@ -35,7 +35,6 @@ enum {
     DEFAULT_UNPROVEN = 1024,
     DEFAULT_PER_HOST = 4,
     PER_FAST_HOST = 16,
-    DEFAULT_CONNECT_TIMEOUT_MS = 3000,
     DEFAULT_TOTAL_TIMEOUT_MS = 10000,
     START_WITHIN_MS = 45 * 1000, /* of a lease's beginning; the attempt's own time comes on top */
     LEASE_SLACK_MS = 5 * 1000,   /* for its result to become durable */
@@ -58,7 +57,7 @@ struct sender { /* the thread's own, but for what is said to be atomic or consta
     struct service *service;
     const struct policy *policy;
     struct signer *signer; /* NULL: unsigned */
-    int connect_timeout_ms, total_timeout_ms;
+    int total_timeout_ms;
     unsigned window;
     struct schedule schedule;
     uint64_t random;
@@ -604,7 +603,6 @@ int sender_new(struct service *service, const struct policy *policy,
     s->window = config->window ? config->window : DEFAULT_WINDOW;
     s->policy = policy;
     s->signer = config->signer;
-    s->connect_timeout_ms = or_default(config->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
     s->total_timeout_ms = or_default(config->total_timeout_ms, DEFAULT_TOTAL_TIMEOUT_MS);
     atomic_init(&s->drain_by_ms, INT64_MAX);
     atomic_init(&s->stop_ms, INT64_MAX);
@@ -623,7 +621,7 @@ int sender_new(struct service *service, const struct policy *policy,
     if (s->wake_fd < 0)
         return err_errno(err, errno, "eventfd");
     /* More connections than may run: else those of receivers that answer are closed for those that hang. */
-    if (transfer_client(policy, s->window + s->origins.unproven, s->connect_timeout_ms,
+    if (transfer_client(policy, s->window + s->origins.unproven, config->connect_timeout_ms,
                         s->total_timeout_ms, &s->client, err) < 0 ||
         client_watch(s->client, s->box.fd, err) < 0 || client_watch(s->client, s->wake_fd, err) < 0)
         return -1;
