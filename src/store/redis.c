@@ -385,6 +385,7 @@ static void redis_close(struct store *base)
 static const struct store_ops redis_ops = {
     .scheme = "redis",
     .apply = redis_apply,
+    .may_wait = redis_step_may_wait,
     .find = redis_find,
     .list = redis_list,
     .stats = redis_stats,

@@ -65,6 +65,9 @@ struct redis_store {
     int64_t skew_mono, skew_wall; /* our clocks when they were compared */
     int64_t connected_mono, retry_mono, looked_mono;
     bool failed;             /* the last batch did: the next one asks, whatever it holds */
+    redisContext *watch;     /* subscribed to what wait() wants; NULL: to nothing, yet */
+    unsigned watched;        /* STORE_NEWS_… of watch */
+    int64_t watch_mono;      /* no watch is connected before */
     struct leased uncertain; /* runs whose ending was sent and not answered */
 
     pthread_mutex_t lock;
@@ -78,9 +81,8 @@ struct redis_store {
     struct err trouble; /* under lock: why leases could not be renewed; ERR_NONE: they were */
 
     pthread_t renewer;
-    bool renewing;       /* there is that thread */
-    int stop_fd;         /* eventfd: readable when it shall end */
-    redisContext *watch; /* of whoever calls wait(), one thread at a time */
+    bool renewing; /* there is that thread */
+    int stop_fd;   /* eventfd: readable when it shall end */
 };
 
 /* redis.c: begin a call of one of the library's functions: its name, one key. */
@@ -94,6 +96,9 @@ int redis_call(struct redis_store *s, redisContext *c, const struct redis_reques
 
 /* redis_steps.c: add step to the request. false: *step is answered already, without asking. */
 bool redis_step_encode(struct redis_store *s, struct step *step, int64_t now_ms);
+/* A start that was told, while its run has not ended: only its ending makes that matter. A call of its own
+ * would keep the ending waiting. */
+bool redis_step_may_wait(struct store *base, const struct step *step);
 /* Answer step from reply; -1: the reply makes no sense, or memory ran out. */
 int redis_step_decode(struct redis_store *s, struct step *step, const redisReply *reply,
                       struct err *err);
@@ -165,5 +170,5 @@ int redis_beat(struct store *base, const struct store_process *process, int *ret
 int redis_ask_active(struct store *base, uint64_t number, unsigned active, struct err *err);
 int redis_processes(struct store *base, struct store_process *ret_processes, size_t max,
                     size_t *ret_n, struct err *err);
-unsigned redis_wait(struct store *base, int wake_fd, int timeout_ms);
+unsigned redis_wait(struct store *base, unsigned wanted, int wake_fd, int timeout_ms);
 #endif

@@ -331,7 +331,7 @@ function steps.P(c, put)
   local puts = c.puts
   local n = #puts
   puts[n + 1], puts[n + 2] = c.put_key .. num, put
-  c.accepted = num
+  c.accepted, c.dry = num, nil
   return num
 end
 
@@ -373,7 +373,7 @@ function steps.T(c, num, urls)
   a.started, a.ended, a.since, a.deaths, a.codes, a.holder = 0, 0, c.now, 0, 0, '-'
   call('HSET', key(c, 'a:' .. num), 's', write_asset(a))
   add_feed(c, num, run, '0')
-  c.work = true
+  c.work, c.dry = true, nil
   return DONE
 end
 
@@ -600,6 +600,8 @@ end
 function steps.C(c, max, lease)
   if lease ~= '0' then
     rescue(c, lease)
+  elseif c.dry then
+    return c.dry
   end
   flush_puts(c)
   local delayed = call('ZCARD', key(c, 'later'))
@@ -616,7 +618,9 @@ function steps.C(c, max, lease)
   if #out == 0 and delayed > 0 then
     next = call('ZRANGE', key(c, 'later'), 0, 0, 'WITHSCORES')[2] or '0'
   end
-  return { 'c', next, out }
+  local answer = { 'c', next, out }
+  c.dry = #out == 0 and answer or nil
+  return answer
 end
 
 -- number, run, state ("2" or "3"), codes, errors ("": none), report
@@ -680,6 +684,6 @@ function steps.R(c, num, run, not_before, fault)
   a.holder = 'w'
   call('HSET', key(c, 'a:' .. num), 's', write_asset(a))
   delay(c, num, a, not_before)
-  c.work = true
+  c.work, c.dry = true, nil
   return DONE
 end

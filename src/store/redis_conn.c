@@ -110,16 +110,35 @@ static int refused(const redisReply *reply, struct err *err)
     return err_set(err, code, "Redis: %s", reply->str);
 }
 
-int redis_ask(redisContext *c, const struct redis_request *r, redisReply **ret, struct err *err)
+static int append(redisContext *c, const struct redis_request *r, struct err *err)
 {
     char head[32];
     int head_len = snprintf(head, sizeof(head), "*%zu\r\n", r->args);
-    void *reply = NULL;
     if (buf_failed(&r->body))
         return err_set(err, ERR_NOMEM, "a request to Redis is too large");
     if (redisAppendFormattedCommand(c, head, (size_t)head_len) != REDIS_OK ||
         redisAppendFormattedCommand(c, r->body.data, r->body.len) != REDIS_OK)
         return err_set(err, ERR_NOMEM, "out of memory");
+    return 0;
+}
+
+int redis_send(redisContext *c, const struct redis_request *r, struct err *err)
+{
+    int done = 0;
+    if (append(c, r, err) < 0)
+        return -1;
+    errno = 0;
+    while (!done)
+        if (redisBufferWrite(c, &done) != REDIS_OK)
+            return connection_failed(c, err);
+    return 0;
+}
+
+int redis_ask(redisContext *c, const struct redis_request *r, redisReply **ret, struct err *err)
+{
+    void *reply = NULL;
+    if (append(c, r, err) < 0)
+        return -1;
     errno = 0;
     if (redisGetReply(c, &reply) != REDIS_OK)
         return connection_failed(c, err);

@@ -50,6 +50,8 @@ void redis_add_int(struct redis_request *r, int64_t value);
  * was refused, and nothing was done: ERR_FULL for want of memory, ERR_ABSENT: no such function,
  * ERR_DENIED, or ERR_IO. */
 int redis_ask(redisContext *c, const struct redis_request *r, redisReply **ret, struct err *err);
+/* Send it alone: what is answered is read by other means. */
+int redis_send(redisContext *c, const struct redis_request *r, struct err *err);
 
 /* How a reply looks; false for any other shape. */
 static inline bool redis_is_array(const redisReply *r, size_t n)

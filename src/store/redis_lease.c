@@ -16,6 +16,7 @@ enum {
     RENEWALS = 3,              /* in the time of a lease */
     PERIOD_MAX_MS = 10 * 1000, /* between two looks at what /readyz tells */
     AGAIN_MS = 250,            /* when Redis was away */
+    WATCH_AGAIN_MS = 1000,     /* the same, for news */
 };
 
 /* "%016llx" of each key that is held. */
@@ -125,27 +126,59 @@ void redis_let_go(struct redis_store *s)
 
 /* ---- what others do ---- */
 
-static int subscribe(struct redis_store *s, struct err *err)
+static const struct {
+    unsigned news;
+    const char *name;
+} channels[] = { { STORE_NEWS_WORK, REDIS_PREFIX ":work" },
+                 { STORE_NEWS_CHANGES, REDIS_PREFIX ":told" } };
+
+/* Every message wakes who has subscribed, so nobody subscribes to what he does not want. The answer comes
+ * among the news. */
+static int tell_wanted(struct redis_store *s, unsigned wanted, struct err *err)
 {
-    CLEANUP(redis_reply_freep) redisReply *reply = NULL;
     CLEANUP(redis_request_release) struct redis_request r = { 0 };
-    if (redis_connect_store(s, &s->watch, err) < 0)
-        return -1;
     redis_request_init(&r);
-    redis_adds(&r, "SSUBSCRIBE");
-    redis_adds(&r, REDIS_PREFIX ":work");
-    redis_adds(&r, REDIS_PREFIX ":told");
-    return redis_ask(s->watch, &r, &reply, err);
+    for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
+        if (!((wanted ^ s->watched) & channels[i].news))
+            continue;
+        redis_request_begin(&r);
+        redis_adds(&r, wanted & channels[i].news ? "SSUBSCRIBE" : "SUNSUBSCRIBE");
+        redis_adds(&r, channels[i].name);
+        if (redis_send(s->watch, &r, err) < 0)
+            return -1;
+    }
+    s->watched = wanted;
+    return 0;
 }
 
-/* ["smessage", channel, …]: which news it is; 0: the answer to the subscription. */
+/* While batches fail nothing is tried here: apply() finds out when Redis is there again. */
+static void follow_wanted(struct redis_store *s, unsigned wanted)
+{
+    struct err err;
+    if (redis_gone(s->watch)) {
+        redis_disconnectp(&s->watch);
+        s->watched = 0;
+        if (!wanted || s->failed || redis_gone(s->writer) || clock_mono_ms() < s->watch_mono)
+            return;
+        s->watch_mono = clock_mono_ms() + WATCH_AGAIN_MS;
+        if (redis_connect_store(s, &s->watch, &err) < 0)
+            return;
+    }
+    if (wanted != s->watched)
+        (void)tell_wanted(s, wanted,
+                          &err); /* else the connection is gone, which is seen next time */
+}
+
+/* ["smessage", channel, …], or ["ssubscribe", channel, …], before which we heard nothing of it. */
 static unsigned news_of(const redisReply *r)
 {
-    if (!redis_is_array(r, 3) || !redis_is_text(r->element[0]) ||
-        strcmp(r->element[0]->str, "smessage") != 0 || !redis_is_text(r->element[1]))
+    if (!redis_is_array(r, 3) || !redis_is_text(r->element[0]) || !redis_is_text(r->element[1]) ||
+        strcmp(r->element[0]->str, "sunsubscribe") == 0)
         return 0;
-    return strcmp(r->element[1]->str, REDIS_PREFIX ":work") == 0 ? STORE_NEWS_WORK
-                                                                 : STORE_NEWS_CHANGES;
+    for (size_t i = 0; i < ARRAY_LEN(channels); i++)
+        if (strcmp(r->element[1]->str, channels[i].name) == 0)
+            return channels[i].news;
+    return 0;
 }
 
 /* Everything that has been published so far is one piece of news. */
@@ -163,24 +196,20 @@ static unsigned read_news(redisContext *c)
     return news;
 }
 
-unsigned redis_wait(struct store *base, int wake_fd, int timeout_ms)
+unsigned redis_wait(struct store *base, unsigned wanted, int wake_fd, int timeout_ms)
 {
     struct redis_store *s = (struct redis_store *)base;
-    struct err err;
-    if (redis_gone(s->watch)) {
-        redis_disconnectp(&s->watch);
-        if (subscribe(s, &err) == 0)
-            return STORE_NEWS_WORK | STORE_NEWS_CHANGES; /* before it we heard nothing */
-        redis_disconnectp(&s->watch);
-    }
+    follow_wanted(s, wanted);
+    if (!s->watch && timeout_ms == 0)
+        return 0;
     int64_t end_mono = clock_mono_ms() + timeout_ms;
     for (int64_t left = timeout_ms; left >= 0; left = end_mono - clock_mono_ms()) {
         struct pollfd fds[2] = { { .fd = wake_fd, .events = POLLIN },
                                  { .fd = s->watch ? s->watch->fd : -1, .events = POLLIN } };
         if (poll(fds, 2, (int)left) <= 0 || !fds[1].revents)
             return 0;
-        unsigned news = read_news(s->watch);
-        if (news)
+        unsigned news = read_news(s->watch) & wanted;
+        if (news || redis_gone(s->watch))
             return news;
     }
     return 0;

@@ -1,20 +1,26 @@
 -- The second part of the Redis engine's library (redis.lua is the first, redis_more.lua the third): the steps
 -- of webhook events, pruning, samples.
 
+local function first_score(k)
+  return tonumber(call('ZRANGE', k, 0, 0, 'WITHSCORES')[2] or math.huge)
+end
+
+-- Answers when the next lease ends.
 local function end_old_leases(c)
+  local first = first_score(key(c, 'leased'))
+  if first > tonumber(c.now) then
+    return first
+  end
   for _, ref in ipairs(call('ZRANGE', key(c, 'leased'), '-inf', c.now, 'BYSCORE', 'LIMIT', 0, 1000)) do
     unlease(c, ref)
   end
-end
-
-local function first_score(k)
-  return tonumber(call('ZRANGE', k, 0, 0, 'WITHSCORES')[2])
+  return first_score(key(c, 'leased'))
 end
 
 -- max, length of the lease
 function steps.L(c, max, lease_ms)
   flush_events(c)
-  end_old_leases(c)
+  local ends = end_old_leases(c)
   local refs = call('ZRANGE', key(c, 'due'), '-inf', c.now, 'BYSCORE', 'LIMIT', 0, max)
   local out, leases = {}, {}
   local until_ms = fmt('%.0f', tonumber(c.now) + tonumber(lease_ms))
@@ -37,14 +43,11 @@ function steps.L(c, max, lease_ms)
     call_many('ZADD', key(c, 'leased'), leases)
     call_many('SADD', key(c, 'held:' .. c.me), refs)
   end
-  local next = '0'
-  if #out == 0 then
-    local due, leased = first_score(key(c, 'due')), first_score(key(c, 'leased'))
-    if due or leased then
-      next = fmt('%.0f', math.min(due or leased, leased or due))
-    end
+  local next = math.huge
+  if #refs < tonumber(max) then
+    next = math.min(first_score(key(c, 'due')), ends, #leases > 0 and tonumber(until_ms) or next)
   end
-  return { 'v', next, out }
+  return { 'v', next < math.huge and fmt('%.0f', next) or '0', out }
 end
 
 local function set_event_state(c, ref, e, state)

@@ -203,6 +203,15 @@ static bool encode_delivered(struct redis_store *s, struct step *step, int64_t n
     return true;
 }
 
+bool redis_step_may_wait(struct store *base, const struct step *step)
+{
+    struct redis_store *s = (struct redis_store *)base;
+    const struct step_delivered *d = &step->u.delivered;
+    return step->kind == STEP_DELIVERED && d->state == EVENT_DELIVERED && !(d->key & 1) &&
+           holds(s, &s->claims,
+                 redis_claim_ref(d->key >> 16, (unsigned)(d->key >> 1 & REDIS_MAX_RUN)));
+}
+
 static bool encode_resend(struct redis_store *s, struct step *step)
 {
     const struct step_resend *resend = &step->u.resend;

@@ -9,20 +9,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/step_line.h"
 
 enum {
     BATCH_MAX = 1024,
     PAUSE_MIN_MS = 50, /* after a failure, doubled up to PAUSE_MAX_MS */
     PAUSE_MAX_MS = 2000,
     STOP_MS = 2000,
+    PATIENCE_MS = 20,     /* how long a step that may wait does, when nothing else comes */
     LOOK_AGAIN_MS = 1000, /* longest sleep before a due time: the wall clock may be set */
-    REPLY_BOXES = 16
-};
-
-/* Steps in order. */
-struct line {
-    struct mail *first, *last;
-    size_t n;
 };
 
 /* Parkable steps of one kind, in order, and whether it makes sense to apply them. */
@@ -43,17 +38,15 @@ struct service {
     bool healthy;
     struct err why; /* while not healthy */
     struct service_watch *watches;
-    unsigned news; /* STORE_NEWS_…, from the listener */
-    bool look;     /* other processes may have done something unheard */
-
-    /* hears of other processes, where the store is shared */
-    pthread_t listener;
-    bool listening;
-    int stop_fd; /* eventfd: readable when the listener shall end; -1: there is none */
+    int wake_fd; /* eventfd: wakes a thread that sleeps in store_wait(), where the store is shared; else -1 */
 
     /* the store thread's own */
-    bool looking;      /* ask the store, even without steps */
-    struct line ready; /* to be applied next, in order */
+    unsigned wanted;      /* STORE_NEWS_… */
+    int64_t look_mono;    /* when other processes may have done something unheard for long */
+    bool looking;         /* ask the store, even without steps */
+    struct line ready;    /* to be applied next, in order */
+    struct line patient;  /* they may wait, and go with what comes next */
+    int64_t patient_mono; /* while there are some: not longer */
     struct parking claims, leases;
     bool draining;      /* unparked, as the thread knows it */
     int pause_ms;       /* 0: the last batch became durable */
@@ -63,73 +56,6 @@ struct service {
     struct step *batch[BATCH_MAX];
     size_t batch_n;
 };
-
-static struct step *step_of(struct mail *mail)
-{
-    return MAIL_ENTRY(mail, struct step, mail);
-}
-
-static void line_add(struct line *line, struct step *step)
-{
-    step->mail.next = NULL;
-    if (line->first)
-        line->last->next = &step->mail;
-    else
-        line->first = &step->mail;
-    line->last = &step->mail;
-    line->n++;
-}
-
-static void line_add_first(struct line *line, struct step *step)
-{
-    step->mail.next = line->first;
-    if (!line->first)
-        line->last = &step->mail;
-    line->first = &step->mail;
-    line->n++;
-}
-
-static struct step *line_take(struct line *line)
-{
-    struct step *step = step_of(line->first);
-    line->first = step->mail.next;
-    line->n--;
-    return step;
-}
-
-/* ---- answers: one post a mailbox ---- */
-
-struct replies {
-    struct {
-        struct mailbox *box;
-        struct line line;
-    } boxes[REPLY_BOXES];
-    size_t n;
-};
-
-static void replies_send(struct replies *r)
-{
-    for (size_t i = 0; i < r->n; i++)
-        mailbox_post(r->boxes[i].box, r->boxes[i].line.first, r->boxes[i].line.last);
-    r->n = 0;
-}
-
-static void replies_add(struct replies *r, struct step *step)
-{
-    size_t i = 0;
-    while (i < r->n && r->boxes[i].box != step->reply_to)
-        i++;
-    if (i == REPLY_BOXES) {
-        replies_send(r);
-        i = 0;
-    }
-    if (i == r->n) {
-        r->boxes[i].box = step->reply_to;
-        r->boxes[i].line = (struct line){ 0 };
-        r->n++;
-    }
-    line_add(&r->boxes[i].line, step);
-}
 
 /* ---- parking ---- */
 
@@ -148,6 +74,17 @@ static struct parking *parking_of(struct service *s, const struct step *step)
 static int64_t next_ms_of(const struct step *step)
 {
     return step->kind == STEP_CLAIM ? step->u.claim.ret_next_ms : step->u.lease.ret_next_ms;
+}
+
+/* Whether, after this one, there is nothing more to be had. */
+static bool took_all(const struct step *step)
+{
+    unsigned n = 0;
+    if (step->result != STEP_DONE || step->kind != STEP_LEASE)
+        return step->result == STEP_NOTHING;
+    for (const struct event *e = step->u.lease.ret_events; e; e = e->next)
+        n++;
+    return n < step->u.lease.max;
 }
 
 /* How many of the parked ones are worth a try: no more than what came can serve, and one to find out
@@ -279,10 +216,12 @@ static void batch_durable(struct service *s)
     for (size_t i = s->batch_n; i-- > 0;) { /* backwards: those parked again keep their order */
         struct step *step = s->batch[i];
         struct parking *p = parking_of(s, step);
-        if (p && step->result == STEP_NOTHING) {
-            if (!p->dry)
-                p->next_ms = next_ms_of(step);
-            p->dry = true;
+        if (!p || !took_all(step))
+            continue;
+        if (!p->dry)
+            p->next_ms = next_ms_of(step);
+        p->dry = true;
+        if (step->result == STEP_NOTHING) {
             line_add_first(&p->line, step);
             s->batch[i] = NULL;
         }
@@ -385,6 +324,10 @@ static void sort_in(struct service *s, struct line *incoming)
         } else if (pause && fails_at_once(step)) {
             step->result = STEP_FAILED;
             replies_add(&replies, step);
+        } else if (!s->draining && store_may_wait(s->store, step)) {
+            if (!s->patient.n)
+                s->patient_mono = clock_mono_ms() + PATIENCE_MS;
+            line_add(&s->patient, step);
         } else {
             line_add(&s->ready, step);
         }
@@ -398,12 +341,28 @@ static bool has_work(const struct service *s)
            (s->leases.line.n && !s->leases.dry);
 }
 
+/* Those that may wait go first: what made them came first. */
+static void release_patient(struct service *s)
+{
+    if (!s->patient.n || (!has_work(s) && !s->draining && clock_mono_ms() < s->patient_mono))
+        return;
+    line_join(&s->patient, &s->ready);
+    s->ready = s->patient;
+    s->patient = (struct line){ 0 };
+}
+
 static int64_t until_due(const struct parking *p, int64_t now_ms)
 {
     if (!p->line.n || !p->next_ms)
         return -1;
     int64_t ms = p->next_ms - now_ms;
     return ms < 0 ? 0 : ms < LOOK_AGAIN_MS ? ms : LOOK_AGAIN_MS;
+}
+
+/* Of two times to sleep; -1: for ever. */
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
 /* How long the thread may sleep; -1: until something comes. */
@@ -418,8 +377,11 @@ static int64_t sleep_ms(const struct service *s)
     if (has_work(s))
         return 0;
     int64_t now_ms = clock_wall_ms();
-    int64_t claims = until_due(&s->claims, now_ms), leases = until_due(&s->leases, now_ms);
-    return claims < 0 || (leases >= 0 && leases < claims) ? leases : claims;
+    int64_t ms = sooner(until_due(&s->claims, now_ms), until_due(&s->leases, now_ms));
+    if (!s->patient.n)
+        return ms;
+    int64_t patient_ms = s->patient_mono - clock_mono_ms();
+    return sooner(ms, patient_ms > 0 ? patient_ms : 0);
 }
 
 static void sleep_locked(struct service *s, int64_t ms)
@@ -435,21 +397,59 @@ static void sleep_locked(struct service *s, int64_t ms)
     s->asleep = false;
 }
 
+/* What is wanted goes on being so until the next look: those who wait for one asset come and go. */
+static void update_wanted(struct service *s)
+{
+    unsigned wanted = s->wanted;
+    if (s->looking && !s->watches)
+        wanted &= ~(unsigned)STORE_NEWS_CHANGES;
+    if (s->watches)
+        wanted |= STORE_NEWS_CHANGES;
+    if (s->claims.line.n || s->leases.line.n)
+        wanted |= STORE_NEWS_WORK;
+    s->wanted = wanted;
+}
+
+/* The same where other processes may have news. These can be missed (a connection was lost, a process
+ * died before it told), so once in a while the store is looked at without any. */
+static unsigned listen_locked(struct service *s, int64_t ms)
+{
+    int64_t look_ms = s->look_mono - clock_mono_ms();
+    if (ms < 0 || ms > look_ms)
+        ms = look_ms > 0 ? look_ms : 0;
+    update_wanted(s);
+    s->asleep = ms > 0;
+    (void)pthread_mutex_unlock(&s->lock);
+    unsigned news = store_wait(s->store, s->wanted, s->wake_fd, (int)ms);
+    (void)pthread_mutex_lock(&s->lock);
+    if (ms > 0 && !s->asleep) {
+        eventfd_t ignored;
+        (void)eventfd_read(s->wake_fd, &ignored);
+    }
+    s->asleep = false;
+    s->looking = clock_mono_ms() >= s->look_mono;
+    if (news || s->looking)
+        s->look_mono = clock_mono_ms() + LOOK_AGAIN_MS;
+    return news;
+}
+
 /* Sleep until there may be something to do; take all that came. true: some parked steps are recalled. */
 static bool wait_for_work(struct service *s, struct line *ret_incoming, unsigned *ret_news)
 {
     int64_t ms = sleep_ms(s);
+    *ret_news = 0;
     (void)pthread_mutex_lock(&s->lock);
-    if (!s->incoming.n && ms != 0 && s->unparked == s->draining && !s->news && !s->look &&
-        !s->recall && s->stopping == (s->stop_mono != 0))
+    if (s->incoming.n || s->unparked != s->draining || s->recall ||
+        s->stopping != (s->stop_mono != 0))
+        ms = 0;
+    if (s->wake_fd >= 0)
+        *ret_news = listen_locked(s, ms);
+    else if (ms != 0)
         sleep_locked(s, ms);
     *ret_incoming = s->incoming;
     s->incoming = (struct line){ 0 };
-    *ret_news = s->news;
-    s->looking = s->look;
     bool recall = s->recall;
-    s->news = 0;
-    s->look = s->recall = false;
+    s->recall = false;
     s->draining = s->unparked;
     if (s->stopping && !s->stop_mono)
         s->stop_mono = clock_mono_ms() + STOP_MS;
@@ -460,7 +460,7 @@ static bool wait_for_work(struct service *s, struct line *ret_incoming, unsigned
 static bool is_done(struct service *s)
 {
     (void)pthread_mutex_lock(&s->lock);
-    bool done = s->stop_mono && !s->ready.n && !s->incoming.n;
+    bool done = s->stop_mono && !s->ready.n && !s->patient.n && !s->incoming.n;
     (void)pthread_mutex_unlock(&s->lock);
     return done;
 }
@@ -500,6 +500,7 @@ static void *service_run(void *arg)
             answer_recalled(&s->claims.line);
             answer_recalled(&s->leases.line);
         }
+        release_patient(s);
         if (!in_pause(s))
             apply_batch(s);
         if (s->pause_ms && s->stop_mono && clock_mono_ms() >= s->stop_mono)
@@ -508,46 +509,25 @@ static void *service_run(void *arg)
     return NULL;
 }
 
-/* ---- the listener ---- */
+/* ---- for other threads ---- */
 
 static void wake_locked(struct service *s)
 {
-    if (s->asleep)
+    if (s->asleep && s->wake_fd >= 0)
+        (void)eventfd_write(s->wake_fd, 1);
+    else if (s->asleep)
         (void)pthread_cond_signal(&s->wake);
     s->asleep = false; /* one signal is enough */
 }
 
-/* Passes on what other processes did. News can be missed (a connection was lost, a process died before
- * it told), so once in a while the store is looked at without any. */
-static void *listener_run(void *arg)
+static void service_free(struct service *s)
 {
-    struct service *s = arg;
-    bool stopping = false;
-    while (!stopping) {
-        unsigned news = store_wait(s->store, s->stop_fd, LOOK_AGAIN_MS);
-        (void)pthread_mutex_lock(&s->lock);
-        stopping = s->stopping;
-        s->news |= news;
-        s->look |= !news;
-        wake_locked(s);
-        (void)pthread_mutex_unlock(&s->lock);
-    }
-    return NULL;
+    if (s->wake_fd >= 0)
+        (void)close(s->wake_fd);
+    (void)pthread_cond_destroy(&s->wake);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
 }
-
-static int start_listener(struct service *s, struct err *err)
-{
-    s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->stop_fd < 0)
-        return err_errno(err, errno, "eventfd");
-    int rc = pthread_create(&s->listener, NULL, listener_run, s);
-    if (rc != 0)
-        return err_errno(err, rc, "start the store's listener");
-    s->listening = true;
-    return 0;
-}
-
-/* ---- for other threads ---- */
 
 int service_start(struct store *store, struct service **ret_service, struct err *err)
 {
@@ -555,7 +535,11 @@ int service_start(struct store *store, struct service **ret_service, struct err 
     if (!s)
         return err_set(err, ERR_NOMEM, "out of memory");
     s->store = store;
-    s->stop_fd = -1;
+    s->wake_fd = store->ops->wait ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    if (store->ops->wait && s->wake_fd < 0) {
+        free(s);
+        return err_errno(err, errno, "eventfd");
+    }
     s->healthy = true;
     s->batch_max = BATCH_MAX;
     pthread_condattr_t attr;
@@ -566,12 +550,8 @@ int service_start(struct store *store, struct service **ret_service, struct err 
     (void)pthread_mutex_init(&s->lock, NULL);
     int rc = pthread_create(&s->thread, NULL, service_run, s);
     if (rc != 0) {
-        free(s);
+        service_free(s);
         return err_errno(err, rc, "store thread");
-    }
-    if (store->ops->wait && start_listener(s, err) < 0) {
-        service_stop(s);
-        return -1;
     }
     *ret_service = s;
     return 0;
@@ -584,12 +564,7 @@ void service_submit(struct service *service, struct step *first, struct step *la
         n++;
     last->mail.next = NULL;
     (void)pthread_mutex_lock(&service->lock);
-    if (service->incoming.n)
-        service->incoming.last->next = &first->mail;
-    else
-        service->incoming.first = &first->mail;
-    service->incoming.last = &last->mail;
-    service->incoming.n += n;
+    line_join(&service->incoming, &(struct line){ &first->mail, &last->mail, n });
     wake_locked(service);
     (void)pthread_mutex_unlock(&service->lock);
 }
@@ -625,6 +600,8 @@ void service_watch(struct service *service, struct service_watch *watch)
     (void)pthread_mutex_lock(&service->lock);
     watch->next = service->watches;
     service->watches = watch;
+    if (service->wake_fd >= 0)
+        wake_locked(service); /* to listen for others' changes */
     (void)pthread_mutex_unlock(&service->lock);
 }
 
@@ -660,14 +637,6 @@ void service_stop(struct service *service)
     service->unparked = service->stopping = true;
     wake_locked(service);
     (void)pthread_mutex_unlock(&service->lock);
-    if (service->listening) {
-        (void)eventfd_write(service->stop_fd, 1);
-        (void)pthread_join(service->listener, NULL);
-    }
     (void)pthread_join(service->thread, NULL);
-    if (service->stop_fd >= 0)
-        (void)close(service->stop_fd);
-    (void)pthread_cond_destroy(&service->wake);
-    (void)pthread_mutex_destroy(&service->lock);
-    free(service);
+    service_free(service);
 }

@@ -124,9 +124,10 @@ int sqlite_lease(struct sqlite_store *s, struct step *step, struct err *err)
         last = &(*last)->next;
         if (leased_set(&s->leased, keys[i], s->now_ms + l->lease_ms) < 0)
             return out_of_memory(err);
+        earlier(&l->ret_next_ms, s->now_ms + l->lease_ms);
     }
     step->result = l->ret_events ? STEP_DONE : STEP_NOTHING;
-    return l->ret_events ? 0 : find_next_due(s, &l->ret_next_ms, err);
+    return n < l->max ? find_next_due(s, &l->ret_next_ms, err) : 0;
 }
 
 /* ---- the log ---- */

@@ -157,9 +157,14 @@ int store_processes(struct store *s, struct store_process *ret_processes, size_t
                              : unsupported(s, "list of processes", err);
 }
 
-unsigned store_wait(struct store *s, int wake_fd, int timeout_ms)
+bool store_may_wait(struct store *s, const struct step *step)
 {
-    return s->ops->wait(s, wake_fd, timeout_ms);
+    return s->ops->may_wait && s->ops->may_wait(s, step);
+}
+
+unsigned store_wait(struct store *s, unsigned wanted, int wake_fd, int timeout_ms)
+{
+    return s->ops->wait(s, wanted, wake_fd, timeout_ms);
 }
 
 int store_backup(struct store *s, const char *path, struct err *err)

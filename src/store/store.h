@@ -151,12 +151,12 @@ struct step_release {
     int64_t not_before_ms;
     bool fault; /* false: interrupted, as on a shutdown; the attempt is not counted */
 };
-/* Take up to max events that are due, most overdue first, for lease_ms. */
+/* Take up to max events that are due, most overdue first, for lease_ms. Fewer than max: all that were due. */
 struct step_lease {
     unsigned max;
     int64_t lease_ms;
     struct event *ret_events; /* linked by next */
-    int64_t ret_next_ms;      /* with NOTHING: wall time of the next due event; 0: none waits */
+    int64_t ret_next_ms; /* with fewer than max: wall time of the next due event; 0: none waits */
 };
 /* The result of one attempt at an event. Settles it, or says when to try again. */
 struct step_delivered {
@@ -407,6 +407,9 @@ struct store_ops {
      * Called by one thread only. After a failure the next call works again, or says why not; it may
      * have no steps, just to see. */
     int (*apply)(struct store *s, struct step *steps[], size_t n, int64_t now_ms, struct err *err);
+    /* NULL: none. Whether nobody waits for what this step brings about, so that it may be applied a
+     * little later, together with the step that they wait for. By the thread that calls apply(). */
+    bool (*may_wait)(struct store *s, const struct step *step);
     /* Readers, any thread, never blocked by apply. find: 1 found, 0 no such asset. */
     int (*find)(struct store *s, const char *id, struct asset *ret_asset, struct err *err);
     int (*list)(struct store *s, const struct asset_query *query, struct asset_page *ret_page,
@@ -436,9 +439,10 @@ struct store_ops {
     int (*backup)(struct store *s, const char *path, struct err *err);
     int (*verify)(struct store *s, struct buf *report, struct err *err);
     /* NULL where one process owns the store. Sleep until another process has made work or changed an
-     * asset's state: STORE_NEWS_… bits. 0: timeout_ms is over, or wake_fd is readable. One thread at a
-     * time; never blocked by apply(). */
-    unsigned (*wait)(struct store *s, int wake_fd, int timeout_ms);
+     * asset's state, as far as that is wanted: STORE_NEWS_… bits, also when such news may have been
+     * missed, as before they were wanted. 0: timeout_ms is over, or wake_fd is readable. Called by the
+     * thread that calls apply(). */
+    unsigned (*wait)(struct store *s, unsigned wanted, int wake_fd, int timeout_ms);
     /* NULL where one process owns the store. beat: tell the others what this process is and does; gone
      * after STORE_PROCESS_MS, or with close(). *ret_wanted: active threads that somebody asked this
      * process for, -1: nobody has. processes: those that have told, by number. ask_active: want so many
@@ -488,7 +492,8 @@ int store_feed(struct store *s, uint64_t after_seq, unsigned limit, struct feed_
 int store_history(struct store *s, enum ring ring, struct sample *ret_samples, size_t max,
                   size_t *ret_n, struct err *err);
 int store_health(struct store *s, struct store_warnings *ret_warnings, struct err *err);
-unsigned store_wait(struct store *s, int wake_fd, int timeout_ms);
+bool store_may_wait(struct store *s, const struct step *step);
+unsigned store_wait(struct store *s, unsigned wanted, int wake_fd, int timeout_ms);
 int store_beat(struct store *s, const struct store_process *process, int *ret_wanted,
                struct err *err);
 int store_ask_active(struct store *s, uint64_t number, unsigned active, struct err *err);

@@ -585,6 +585,52 @@ static void with_webhooks_off_events_are_recorded_and_never_sent(void **state)
     asset_release(&a);
 }
 
+static void a_lease_of_fewer_than_it_may_tells_when_there_is_more(void **state)
+{
+    struct world *w = *state;
+    (void)put_one(w);
+    (void)claim_one(w);
+    (void)put_one(w);
+    (void)claim_one(w);
+    struct event *both = lease_up_to(w, 2, 30000);
+    assert_non_null(both->next);
+    uint64_t later = both->next->key, now = both->key;
+    events_free(both);
+    assert_int_equal(give_back_event(w, later, w->now_ms + 7000), STEP_DONE);
+    assert_int_equal(give_back_event(w, now, w->now_ms), STEP_DONE);
+    struct step step = { .kind = STEP_LEASE, .u.lease = { .max = 2, .lease_ms = 5000 } };
+    assert_int_equal(world_do(w, &step), STEP_DONE);
+    assert_int_equal(step.u.lease.ret_events->key, now);
+    assert_null(step.u.lease.ret_events->next);
+    assert_int_equal(step.u.lease.ret_next_ms, w->now_ms + 5000); /* it may come back */
+    events_free(step.u.lease.ret_events);
+    assert_int_equal(give_back_event(w, now, w->now_ms), STEP_DONE);
+    step = (struct step){ .kind = STEP_LEASE, .u.lease = { .max = 2, .lease_ms = 9000 } };
+    assert_int_equal(world_do(w, &step), STEP_DONE);
+    assert_int_equal(step.u.lease.ret_next_ms, w->now_ms + 7000); /* the other is due */
+    events_free(step.u.lease.ret_events);
+}
+
+static void one_batch_claims_what_it_makes(void **state)
+{
+    struct world *w = *state;
+    struct id id = put_one(w);
+    struct claim c = claim_one(w);
+    struct step none = { .kind = STEP_CLAIM, .u.claim.max = 1 }, released = none, fresh = none,
+                last = none;
+    struct step release = { .kind = STEP_RELEASE,
+                            .u.release = { .number = c.number, .run = c.run } };
+    struct step put = put_step("./a.jpg", URL_VALID, URL_VALID, URL_VALID);
+    struct step *batch[] = { &none, &release, &released, &put, &fresh, &last };
+    assert_int_equal(store_apply(w->store, batch, ARRAY_LEN(batch), w->now_ms, NULL), 0);
+    assert_int_equal(none.result, STEP_NOTHING);
+    assert_string_equal(released.u.claim.ret_claims->id, id.text);
+    assert_string_equal(fresh.u.claim.ret_claims->id, put.u.put.ret_id);
+    assert_int_equal(last.result, STEP_NOTHING);
+    claims_free(released.u.claim.ret_claims);
+    claims_free(fresh.u.claim.ret_claims);
+}
+
 static void a_lease_that_runs_out_lets_another_have_the_event(void **state)
 {
     struct world *w = *state;
@@ -878,6 +924,8 @@ int main(void)
         FACT(an_ending_is_due_at_once_without_a_started_event),
         FACT(urls_that_cannot_be_used_make_no_event),
         FACT(with_webhooks_off_events_are_recorded_and_never_sent),
+        FACT(a_lease_of_fewer_than_it_may_tells_when_there_is_more),
+        FACT(one_batch_claims_what_it_makes),
         FACT(a_lease_that_runs_out_lets_another_have_the_event),
         FACT(a_failed_delivery_is_tried_again_at_its_time),
         FACT(events_are_leased_most_overdue_first_and_no_more_than_asked),

@@ -124,22 +124,78 @@ static void the_longest_lease_of_all_processes_holds(void **state)
     close_both(&s);
 }
 
+/* All of it has come, in as many pieces as it takes. */
+static void assert_heard(struct world *w, unsigned wanted, unsigned expected)
+{
+    unsigned news = 0;
+    for (int i = 0; i < 10 && news != expected; i++)
+        news |= store_wait(w->store, wanted, -1, 1000);
+    assert_int_equal(news, expected);
+    assert_int_equal(store_wait(w->store, wanted, -1, 0), 0);
+}
+
 static void others_hear_of_work_and_of_changes(void **state)
+{
+    const unsigned both = STORE_NEWS_WORK | STORE_NEWS_CHANGES;
+    (void)state;
+    struct shared s;
+    open_both(&s);
+    assert_heard(&s.b, both, both); /* of what was before */
+    (void)put_one(&s.a);
+    assert_heard(&s.b, both, both);
+    struct claim c = claim_one(&s.a);
+    assert_heard(&s.b, both, STORE_NEWS_CHANGES);
+    assert_int_equal(finish(&s.a, &c, true), STEP_DONE);
+    assert_heard(&s.b, both, STORE_NEWS_CHANGES);
+    close_both(&s);
+}
+
+static void nobody_hears_of_what_he_does_not_want(void **state)
+{
+    const unsigned both = STORE_NEWS_WORK | STORE_NEWS_CHANGES;
+    (void)state;
+    struct shared s;
+    open_both(&s);
+    (void)put_one(&s.a);
+    assert_int_equal(store_wait(s.b.store, 0, -1, 100), 0);
+    assert_heard(&s.b, STORE_NEWS_WORK, STORE_NEWS_WORK);
+    (void)put_one(&s.a);
+    assert_heard(&s.b, STORE_NEWS_WORK, STORE_NEWS_WORK);
+    assert_heard(&s.b, both, STORE_NEWS_CHANGES);
+    (void)put_one(&s.a);
+    assert_heard(&s.b, both, both);
+    assert_int_equal(store_wait(s.b.store, STORE_NEWS_CHANGES, -1, 100), 0);
+    (void)put_one(&s.a);
+    assert_heard(&s.b, STORE_NEWS_CHANGES, STORE_NEWS_CHANGES);
+    close_both(&s);
+}
+
+static bool may_wait(struct world *w, const struct leased_event *e, enum event_state told)
+{
+    const struct step step = { .kind = STEP_DELIVERED,
+                               .u.delivered = { .key = e->key, .state = told } };
+    return store_may_wait(w->store, &step);
+}
+
+static void a_start_that_was_told_may_wait_for_the_ending(void **state)
 {
     (void)state;
     struct shared s;
     open_both(&s);
-    assert_int_equal(store_wait(s.b.store, -1, 0), STORE_NEWS_WORK | STORE_NEWS_CHANGES);
-    assert_int_equal(store_wait(s.b.store, -1, 0), 0);
     (void)put_one(&s.a);
-    unsigned news = 0;
-    for (int i = 0; i < 10 && news != (STORE_NEWS_WORK | STORE_NEWS_CHANGES); i++)
-        news |= store_wait(s.b.store, -1, 1000);
-    assert_int_equal(news, STORE_NEWS_WORK | STORE_NEWS_CHANGES);
     struct claim c = claim_one(&s.a);
-    assert_int_equal(store_wait(s.b.store, -1, 1000), STORE_NEWS_CHANGES);
+    struct leased_event start = lease_one(&s.a);
+    const struct step end = { .kind = STEP_FINISH,
+                              .u.finish = { .number = c.number, .run = c.run } };
+    assert_true(may_wait(&s.a, &start, EVENT_DELIVERED));
+    assert_false(may_wait(&s.a, &start, EVENT_PENDING));   /* others may try it */
+    assert_false(may_wait(&s.b, &start, EVENT_DELIVERED)); /* the asset is another's */
+    assert_false(store_may_wait(s.a.store, &end));
     assert_int_equal(finish(&s.a, &c, true), STEP_DONE);
-    assert_int_equal(store_wait(s.b.store, -1, 1000), STORE_NEWS_CHANGES);
+    assert_false(may_wait(&s.a, &start, EVENT_DELIVERED)); /* now the ending waits for it */
+    assert_int_equal(delivered(&s.a, start.key, EVENT_DELIVERED, 0), STEP_DONE);
+    struct leased_event ending = lease_one(&s.a);
+    assert_false(may_wait(&s.a, &ending, EVENT_DELIVERED));
     close_both(&s);
 }
 
@@ -443,6 +499,8 @@ int main(void)
         cmocka_unit_test(who_died_loses_its_assets_and_events_and_the_deaths_are_counted),
         cmocka_unit_test(the_longest_lease_of_all_processes_holds),
         cmocka_unit_test(others_hear_of_work_and_of_changes),
+        cmocka_unit_test(nobody_hears_of_what_he_does_not_want),
+        cmocka_unit_test(a_start_that_was_told_may_wait_for_the_ending),
         cmocka_unit_test(without_memory_puts_are_refused_and_endings_are_not),
         cmocka_unit_test(lost_data_are_never_built_upon),
         cmocka_unit_test(wrong_data_in_a_key_are_told_and_stop_nothing_else),

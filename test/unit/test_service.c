@@ -19,6 +19,9 @@ struct shaky_store {
     bool held;              /* under lock: apply() waits */
     unsigned long applied;  /* under lock: batches that became durable */
     unsigned long attempts; /* under lock */
+    size_t last_n;          /* under lock, as the next: of the last attempt */
+    const struct step *last_first;
+    bool patient; /* constant while there are steps: a DELIVERED may wait */
     const struct step *poison;
 };
 
@@ -36,6 +39,8 @@ static int shaky_apply(struct store *base, struct step *steps[], size_t n, int64
     struct shaky_store *s = (struct shaky_store *)base;
     (void)pthread_mutex_lock(&s->lock);
     s->attempts++;
+    s->last_n = n;
+    s->last_first = n ? steps[0] : NULL;
     (void)pthread_cond_broadcast(&s->changed);
     while (s->held)
         (void)pthread_cond_wait(&s->changed, &s->lock);
@@ -51,7 +56,14 @@ static int shaky_apply(struct store *base, struct step *steps[], size_t n, int64
     return rc;
 }
 
-static const struct store_ops shaky_ops = { .scheme = "shaky", .apply = shaky_apply };
+static bool shaky_may_wait(struct store *base, const struct step *step)
+{
+    return ((struct shaky_store *)base)->patient && step->kind == STEP_DELIVERED;
+}
+
+static const struct store_ops shaky_ops = { .scheme = "shaky",
+                                            .apply = shaky_apply,
+                                            .may_wait = shaky_may_wait };
 
 struct bench {
     struct memory_disk *disk;
@@ -554,6 +566,85 @@ static void a_parked_lease_gets_what_is_sent_again(void **state)
     claims_free(claim.u.claim.ret_claims);
 }
 
+static void a_lease_that_took_all_is_not_asked_again_before_there_is_more(void **state)
+{
+    struct bench *b = *state;
+    struct step put = a_put(), claim = a_claim(), lease = a_lease(), next = a_lease();
+    struct step sample = { .kind = STEP_SAMPLE };
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_int_equal(call(b, &claim), STEP_DONE);
+    lease.u.lease.lease_ms = 300;
+    assert_int_equal(call(b, &lease), STEP_DONE); /* one of the four it would have taken */
+    unsigned long attempts = b->shaky.attempts;
+    submit(b, &next);
+    assert_int_equal(call(b, &sample), STEP_DONE);
+    assert_int_equal(b->shaky.attempts, attempts + 1);
+    assert_int_equal(b->shaky.last_n, 1);
+    assert_ptr_equal(await(b), &next); /* when the first one's time is over */
+    assert_int_equal(next.u.lease.ret_events->key, lease.u.lease.ret_events->key);
+    events_free(next.u.lease.ret_events);
+    events_free(lease.u.lease.ret_events);
+    claims_free(claim.u.claim.ret_claims);
+}
+
+/* ---- steps that may wait ---- */
+
+static struct step a_result(void)
+{
+    return (struct step){ .kind = STEP_DELIVERED,
+                          .u.delivered = { .key = 99, .state = EVENT_DELIVERED } };
+}
+
+static void what_may_wait_goes_with_what_comes_next(void **state)
+{
+    struct bench *b = *state;
+    b->shaky.patient = true;
+    struct step result = a_result(), sample = { .kind = STEP_SAMPLE };
+    sample.reply_to = result.reply_to = &b->box;
+    sample.mail.next = &result.mail;
+    service_submit(b->service, &sample, &result);
+    struct mail *mail = mailbox_wait(&b->box, 10000);
+    assert_ptr_equal(mail, &result.mail); /* first, though it came last */
+    assert_ptr_equal(mail->next, &sample.mail);
+    assert_int_equal(b->shaky.attempts, 1);
+    assert_ptr_equal(b->shaky.last_first, &result);
+}
+
+static void what_may_wait_does_so_for_a_moment_only(void **state)
+{
+    struct bench *b = *state;
+    b->shaky.patient = true;
+    struct step result = a_result();
+    int64_t start_ms = clock_mono_ms();
+    submit(b, &result);
+    assert_ptr_equal(await(b), &result);
+    assert_int_equal(result.result, STEP_LOST); /* there is no such event */
+    assert_true(clock_mono_ms() - start_ms >= 20);
+}
+
+static void what_may_wait_is_applied_before_the_end(void **state)
+{
+    struct bench *b = *state;
+    b->shaky.patient = true;
+    struct step result = a_result();
+    submit(b, &result);
+    service_stop(TAKE(b->service));
+    assert_ptr_equal(await(b), &result);
+    assert_int_equal(result.result, STEP_LOST);
+}
+
+static void what_may_wait_is_answered_by_a_store_that_fails_for_good(void **state)
+{
+    struct bench *b = *state;
+    b->shaky.patient = true;
+    set(b, &b->shaky.failing, true);
+    struct step result = a_result();
+    submit(b, &result);
+    service_stop(TAKE(b->service));
+    assert_ptr_equal(await(b), &result);
+    assert_int_equal(result.result, STEP_FAILED);
+}
+
 /* ---- many threads over a real store ---- */
 
 enum { CLIENTS = 3, WORKERS = 3, PUTS_EACH = 200 };
@@ -676,6 +767,11 @@ int main(void)
         FACT(a_watch_that_is_still_posted_is_not_posted_again),
         FACT(a_batch_that_failed_posts_no_watch),
         FACT(a_parked_lease_gets_what_is_sent_again),
+        FACT(a_lease_that_took_all_is_not_asked_again_before_there_is_more),
+        FACT(what_may_wait_goes_with_what_comes_next),
+        FACT(what_may_wait_does_so_for_a_moment_only),
+        FACT(what_may_wait_is_applied_before_the_end),
+        FACT(what_may_wait_is_answered_by_a_store_that_fails_for_good),
         cmocka_unit_test(many_threads_share_one_store),
     };
     return cmocka_run_group_tests_name("service", tests, NULL, NULL);
