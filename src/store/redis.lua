@@ -310,12 +310,13 @@ local function let_go(c, num, a)
     ids[#ids + 1] = id
   elseif a.holder == 'w' then
     call('ZREM', key(c, 'later'), ref_of(num, a.run))
+    c.dry = nil
   end
 end
 
 local function delay(c, num, a, score)
   call('ZADD', key(c, 'later'), score, ref_of(num, a.run))
-  c.told = true
+  c.told, c.dry = true, nil
 end
 
 -- ---- steps ----
@@ -684,6 +685,6 @@ function steps.R(c, num, run, not_before, fault)
   a.holder = 'w'
   call('HSET', key(c, 'a:' .. num), 's', write_asset(a))
   delay(c, num, a, not_before)
-  c.work, c.dry = true, nil
+  c.work = true
   return DONE
 end
