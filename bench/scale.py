@@ -2,8 +2,9 @@
 thousand connections hold that say nothing.
 
 What followers cost is the processor time of an asset with them and without, at the same pace, in rounds
-whose order changes. Streams are measured over whole lives; those who wait, over assets that are only accepted
-(so that what they wait for does not end), which is the smaller whole for them to add to."""
+whose order changes. Streams are measured over whole lives, each with its two webhooks; those who wait, over
+assets that are only accepted (so that what they wait for does not end), which is the smaller whole for them to
+add to."""
 import os
 import re
 import resource
@@ -14,7 +15,7 @@ import time
 
 from footprint import pictures
 from monitor_pages import compare_pages, fill
-from tools import Assay, Skip, answer_of, asset_body, post_batch, post_request, scratch, wait_for, wrk
+from tools import Assay, Skip, answer_of, asset_body, nginx, post_batch, post_request, scratch, wait_for, wrk
 
 FOLLOWERS = 1000
 HIGH, LOW = (1000, 4, 5), (50, 20, 3)    # assets a second, seconds, rounds
@@ -76,8 +77,9 @@ class Crowd:
 
 class Pace:
     """Assets at an even pace, whatever the server does."""
-    def __init__(self, server, awaited):
+    def __init__(self, server, awaited, webhooks=None):
         self.server, self.awaited, self.links = server, awaited, []
+        self.body = asset_body("small.jpg", webhooks)
 
     def reconnect(self):
         for link in self.links:
@@ -96,7 +98,7 @@ class Pace:
             time.sleep(TICK_S - (time.monotonic() - began) % TICK_S)
             due = min(n, round(rate * (time.monotonic() - began)), (sent // 4000 + 1) * 4000)
             for start in range(sent, due, 64):
-                post_batch(self.links, server.port, [asset_body("small.jpg")] * min(64, due - start))
+                post_batch(self.links, server.port, [self.body] * min(64, due - start))
             sent = due
         wait_for(lambda: server.figures()[self.awaited] >= before + n, 60, f"{n} assets more", 0.05)
         time.sleep(told_s)
@@ -130,11 +132,13 @@ def run_followers(table):
     table.section(f"followers: {HIGH[0]:,} assets a second and {LOW[0]}, {FOLLOWERS:,} followers")
     folder = scratch("follow")
     server = Assay(folder, "--max-connections", "4096", root=pictures(folder)).wait_ready()
-    pace = Pace(server, "success")
+    receiver = nginx(scratch("receiver"), 1, "location / { return 204; }")
+    pace = Pace(server, "success", f"http://127.0.0.1:{receiver.port}")
     pace.run(HIGH[0], 1)    # warm
     for name, path, field, load in STREAMS:
         compare_followers(table, name, pace, [request(path, "Accept: text/event-stream", field)] * FOLLOWERS, load)
     server.stop()
+    receiver.stop()
     server = Assay(scratch("wait"), "--workers", "0", "--max-connections", "16384").wait_ready()
     pace = Pace(server, "accepted")
     pace.run(HIGH[0], 1)

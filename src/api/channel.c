@@ -47,19 +47,13 @@ struct channel *channels_get(struct channels *cs, unsigned states, bool gzip)
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
-static void add_change(struct buf *out, const struct feed_entry *e)
-{
-    (void)buf_addf(out, "\"id\":\"%s\",\"run\":%u,\"state\":\"%s\"", e->id, e->run,
-                   asset_state_name(e->state));
-    if (e->errors)
-        (void)buf_addf(out, ",\"errors\":%s", e->errors);
-}
-
 void channel_add_json(struct buf *out, const struct feed_entry *e)
 {
     char at[CLOCK_TEXT_LEN];
-    (void)buf_addf(out, "{\"seq\":%" PRIu64 ",", e->seq);
-    add_change(out, e);
+    (void)buf_addf(out, "{\"seq\":%" PRIu64 ",\"id\":\"%s\",\"run\":%u,\"state\":\"%s\"", e->seq,
+                   e->id, e->run, asset_state_name(e->state));
+    if (e->errors)
+        (void)buf_addf(out, ",\"errors\":%s", e->errors);
     (void)buf_addf(out, ",\"changedAt\":\"%s\"}", clock_text(e->at_ms, at));
 }
 
@@ -67,8 +61,12 @@ void channel_add(struct buf *out, const struct channel *c, const struct feed_ent
 {
     if (!(c->states >> e->state & 1))
         return;
-    (void)buf_addf(out, "id: %" PRIu64 "\ndata: {", e->seq);
-    add_change(out, e);
+    (void)buf_addf(out, "id: %" PRIu64 "\ndata: {\"id\":\"%s\",", e->seq, e->id);
+    if (e->run > 1)
+        (void)buf_addf(out, "\"run\":%u,", e->run);
+    (void)buf_addf(out, "\"state\":\"%s\"", asset_state_name(e->state));
+    if (e->errors)
+        (void)buf_addf(out, ",\"errors\":%s", e->errors);
     (void)buf_adds(out, "}\n\n");
 }
 

@@ -59,7 +59,8 @@ struct channel *channels_get(struct channels *cs, unsigned states, bool gzip);
 
 /* Its first stream comes, or its last has left: what is told and kept begins after seq. */
 void channel_restart(struct channel *c, uint64_t seq);
-/* An entry as JSON, and as an event (HTML, §9.2.6) if the channel has its state. */
+/* An entry as JSON, and as an event (HTML, §9.2.6) if the channel has its state. The event says no more than
+ * it must, for every byte goes to every stream. */
 void channel_add_json(struct buf *out, const struct feed_entry *e);
 void channel_add(struct buf *out, const struct channel *c, const struct feed_entry *e);
 /* So much is new that it should not wait. */

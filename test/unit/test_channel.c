@@ -42,8 +42,28 @@ static void only_the_states_asked_for_are_told(void **state)
     assert_int_equal(cs.scrap.len, 0);
     channel_add(&cs.scrap, c, &failed);
     assert_string_equal(buf_str(&cs.scrap),
-                        "id: 2\ndata: {\"seq\":2,\"id\":\"0abcdef\",\"run\":1,\"state\":\"failed\","
-                        "\"changedAt\":\"1970-01-01T00:00:00.000Z\"}\n\n");
+                        "id: 2\ndata: {\"id\":\"0abcdef\",\"state\":\"failed\"}\n\n");
+    channels_release(&cs);
+}
+
+static void an_event_says_no_more_than_it_must(void **state)
+{
+    (void)state;
+    struct channels cs;
+    channels_init(&cs);
+    struct feed_entry e = entry(7, ASSET_FAILED);
+    e.run = 2;
+    e.errors = "{\"asset\":[\"is empty\"]}";
+    channel_add(&cs.scrap, channels_get(&cs, CHANNEL_ALL, false), &e);
+    assert_string_equal(buf_str(&cs.scrap),
+                        "id: 7\ndata: {\"id\":\"0abcdef\",\"run\":2,\"state\":\"failed\","
+                        "\"errors\":{\"asset\":[\"is empty\"]}}\n\n");
+    buf_clear(&cs.scrap);
+    channel_add_json(&cs.scrap, &e);
+    assert_string_equal(buf_str(&cs.scrap),
+                        "{\"seq\":7,\"id\":\"0abcdef\",\"run\":2,\"state\":\"failed\","
+                        "\"errors\":{\"asset\":[\"is empty\"]},"
+                        "\"changedAt\":\"1970-01-01T00:00:00.000Z\"}");
     channels_release(&cs);
 }
 
@@ -159,6 +179,7 @@ static void what_is_kept_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_event_says_no_more_than_it_must),
         cmocka_unit_test(only_the_states_asked_for_are_told),
         cmocka_unit_test(of_nothing_there_is_no_piece),
         cmocka_unit_test(a_text_that_did_not_fit_is_no_piece),
