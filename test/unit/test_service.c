@@ -1,6 +1,9 @@
 /* The store thread, over a store that the test can make fail, and over a real one with many threads. */
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,6 +26,10 @@ struct shaky_store {
     const struct step *last_first;
     bool patient; /* constant while there are steps: a DELIVERED may wait */
     const struct step *poison;
+    /* of one that is shared */
+    unsigned wanted; /* under lock */
+    unsigned news;   /* under lock: what wait() will answer */
+    int news_fd;     /* eventfd: readable when there is some */
 };
 
 static bool has_poison(const struct shaky_store *s, struct step *steps[], size_t n)
@@ -44,13 +51,9 @@ static int shaky_apply(struct store *base, struct step *steps[], size_t n, int64
     (void)pthread_cond_broadcast(&s->changed);
     while (s->held)
         (void)pthread_cond_wait(&s->changed, &s->lock);
-    bool fails = s->failing || has_poison(s, steps, n);
-    (void)pthread_mutex_unlock(&s->lock);
-    if (fails)
-        return err_set(err, ERR_FULL, "told to fail");
-    int rc = store_apply(s->real, steps, n, now_ms, err);
-    (void)pthread_mutex_lock(&s->lock);
-    s->applied++;
+    int rc = s->failing || has_poison(s, steps, n) ? err_set(err, ERR_FULL, "told to fail")
+                                                   : store_apply(s->real, steps, n, now_ms, err);
+    s->applied += rc == 0;
     (void)pthread_cond_broadcast(&s->changed);
     (void)pthread_mutex_unlock(&s->lock);
     return rc;
@@ -65,6 +68,30 @@ static const struct store_ops shaky_ops = { .scheme = "shaky",
                                             .apply = shaky_apply,
                                             .may_wait = shaky_may_wait };
 
+/* As an engine that processes share. */
+static unsigned shaky_wait(struct store *base, unsigned wanted, int wake_fd, int timeout_ms)
+{
+    struct shaky_store *s = (struct shaky_store *)base;
+    eventfd_t ignored;
+    (void)pthread_mutex_lock(&s->lock);
+    s->wanted = wanted;
+    (void)pthread_cond_broadcast(&s->changed);
+    (void)pthread_mutex_unlock(&s->lock);
+    struct pollfd fds[2] = { { .fd = wake_fd, .events = POLLIN },
+                             { .fd = s->news_fd, .events = POLLIN } };
+    (void)poll(fds, 2, timeout_ms);
+    (void)eventfd_read(s->news_fd, &ignored);
+    (void)pthread_mutex_lock(&s->lock);
+    unsigned news = s->news & wanted;
+    s->news = 0;
+    (void)pthread_mutex_unlock(&s->lock);
+    return news;
+}
+
+static const struct store_ops shared_ops = { .scheme = "shared",
+                                             .apply = shaky_apply,
+                                             .wait = shaky_wait };
+
 struct bench {
     struct memory_disk *disk;
     struct shaky_store shaky;
@@ -72,13 +99,14 @@ struct bench {
     struct mailbox box;
 };
 
-static int setup(void **state)
+static int setup_with(void **state, const struct store_ops *ops)
 {
     struct bench *b = calloc(1, sizeof(*b));
     assert_non_null(b);
     struct store_config config = { .max_queued = 100000 };
     b->disk = memory_disk_new();
-    b->shaky.base.ops = &shaky_ops;
+    b->shaky.base.ops = ops;
+    b->shaky.news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->shaky.real = store_memory_new(b->disk, &config);
     (void)pthread_mutex_init(&b->shaky.lock, NULL);
     (void)pthread_cond_init(&b->shaky.changed, NULL);
@@ -88,10 +116,21 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup(void **state)
+{
+    return setup_with(state, &shaky_ops);
+}
+
+static int setup_shared(void **state)
+{
+    return setup_with(state, &shared_ops);
+}
+
 static int teardown(void **state)
 {
     struct bench *b = *state;
     service_stop(b->service);
+    (void)close(b->shaky.news_fd);
     mailbox_release(&b->box);
     store_close(b->shaky.real);
     memory_disk_free(b->disk);
@@ -573,13 +612,28 @@ static void a_lease_that_took_all_is_not_asked_again_before_there_is_more(void *
     struct step sample = { .kind = STEP_SAMPLE };
     assert_int_equal(call(b, &put), STEP_DONE);
     assert_int_equal(call(b, &claim), STEP_DONE);
-    lease.u.lease.lease_ms = 300;
     assert_int_equal(call(b, &lease), STEP_DONE); /* one of the four it would have taken */
     unsigned long attempts = b->shaky.attempts;
     submit(b, &next);
     assert_int_equal(call(b, &sample), STEP_DONE);
     assert_int_equal(b->shaky.attempts, attempts + 1);
     assert_int_equal(b->shaky.last_n, 1);
+    service_unpark(b->service);
+    assert_ptr_equal(await(b), &next);
+    assert_int_equal(next.result, STEP_NOTHING);
+    events_free(lease.u.lease.ret_events);
+    claims_free(claim.u.claim.ret_claims);
+}
+
+static void a_lease_after_one_that_took_all_waits_for_what_comes_back(void **state)
+{
+    struct bench *b = *state;
+    struct step put = a_put(), claim = a_claim(), lease = a_lease(), next = a_lease();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_int_equal(call(b, &claim), STEP_DONE);
+    lease.u.lease.lease_ms = 100;
+    assert_int_equal(call(b, &lease), STEP_DONE);
+    submit(b, &next);
     assert_ptr_equal(await(b), &next); /* when the first one's time is over */
     assert_int_equal(next.u.lease.ret_events->key, lease.u.lease.ret_events->key);
     events_free(next.u.lease.ret_events);
@@ -643,6 +697,75 @@ static void what_may_wait_is_answered_by_a_store_that_fails_for_good(void **stat
     service_stop(TAKE(b->service));
     assert_ptr_equal(await(b), &result);
     assert_int_equal(result.result, STEP_FAILED);
+}
+
+/* ---- what other processes do ---- */
+
+static void await_wanted(struct bench *b, unsigned wanted)
+{
+    (void)pthread_mutex_lock(&b->shaky.lock);
+    while (b->shaky.wanted != wanted)
+        (void)pthread_cond_wait(&b->shaky.changed, &b->shaky.lock);
+    (void)pthread_mutex_unlock(&b->shaky.lock);
+}
+
+static void tell(struct bench *b, unsigned news)
+{
+    (void)pthread_mutex_lock(&b->shaky.lock);
+    b->shaky.news |= news;
+    (void)pthread_mutex_unlock(&b->shaky.lock);
+    (void)eventfd_write(b->shaky.news_fd, 1);
+}
+
+/* As another process does it: past the service. */
+static void put_elsewhere(struct bench *b)
+{
+    struct step put = a_put(), *batch = &put;
+    (void)pthread_mutex_lock(&b->shaky.lock);
+    assert_int_equal(store_apply(b->shaky.real, &batch, 1, clock_wall_ms(), NULL), 0);
+    (void)pthread_mutex_unlock(&b->shaky.lock);
+}
+
+static void only_what_somebody_needs_is_listened_for(void **state)
+{
+    struct bench *b = *state;
+    struct mailbox box;
+    assert_int_equal(mailbox_init(&box, NULL), 0);
+    struct service_watch watch = { .reply_to = &box };
+    struct step put = a_put(), claim = a_claim();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    await_wanted(b, 0);
+    service_watch(b->service, &watch); /* which wakes it */
+    await_wanted(b, STORE_NEWS_CHANGES);
+    tell(b, STORE_NEWS_CHANGES);
+    assert_non_null(mailbox_wait(&box, 10000));
+    atomic_store(&watch.posted, false);
+    service_unwatch(b->service, &watch);
+    await_wanted(b, 0); /* after a while */
+    assert_int_equal(call(b, &claim), STEP_DONE);
+    claims_free(claim.u.claim.ret_claims);
+    claim = a_claim();
+    submit(b, &claim);
+    await_wanted(b, STORE_NEWS_WORK);
+    service_unpark(b->service);
+    assert_ptr_equal(await(b), &claim);
+    mailbox_release(&box);
+}
+
+static void a_parked_claim_gets_what_others_have_put(void **state)
+{
+    struct bench *b = *state;
+    for (int told = 0; told < 2; told++) { /* or else it looks by itself */
+        struct step claim = a_claim();
+        submit(b, &claim);
+        await_wanted(b, STORE_NEWS_WORK);
+        put_elsewhere(b);
+        if (told)
+            tell(b, STORE_NEWS_WORK);
+        assert_ptr_equal(await(b), &claim);
+        assert_int_equal(claim.result, STEP_DONE);
+        claims_free(claim.u.claim.ret_claims);
+    }
 }
 
 /* ---- many threads over a real store ---- */
@@ -741,6 +864,7 @@ static void many_threads_share_one_store(void **state)
 
 #undef FACT
 #define FACT(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define SHARED(name) cmocka_unit_test_setup_teardown(name, setup_shared, teardown)
 
 int main(void)
 {
@@ -768,10 +892,13 @@ int main(void)
         FACT(a_batch_that_failed_posts_no_watch),
         FACT(a_parked_lease_gets_what_is_sent_again),
         FACT(a_lease_that_took_all_is_not_asked_again_before_there_is_more),
+        FACT(a_lease_after_one_that_took_all_waits_for_what_comes_back),
         FACT(what_may_wait_goes_with_what_comes_next),
         FACT(what_may_wait_does_so_for_a_moment_only),
         FACT(what_may_wait_is_applied_before_the_end),
         FACT(what_may_wait_is_answered_by_a_store_that_fails_for_good),
+        SHARED(only_what_somebody_needs_is_listened_for),
+        SHARED(a_parked_claim_gets_what_others_have_put),
         cmocka_unit_test(many_threads_share_one_store),
     };
     return cmocka_run_group_tests_name("service", tests, NULL, NULL);
