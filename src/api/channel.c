@@ -47,13 +47,18 @@ struct channel *channels_get(struct channels *cs, unsigned states, bool gzip)
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
+static void add_state(struct buf *out, const struct feed_entry *e)
+{
+    (void)buf_addf(out, "\"state\":\"%s\"", asset_state_name(e->state));
+    if (e->errors)
+        (void)buf_addf(out, ",\"errors\":%s", e->errors);
+}
+
 void channel_add_json(struct buf *out, const struct feed_entry *e)
 {
     char at[CLOCK_TEXT_LEN];
-    (void)buf_addf(out, "{\"seq\":%" PRIu64 ",\"id\":\"%s\",\"run\":%u,\"state\":\"%s\"", e->seq,
-                   e->id, e->run, asset_state_name(e->state));
-    if (e->errors)
-        (void)buf_addf(out, ",\"errors\":%s", e->errors);
+    (void)buf_addf(out, "{\"seq\":%" PRIu64 ",\"id\":\"%s\",\"run\":%u,", e->seq, e->id, e->run);
+    add_state(out, e);
     (void)buf_addf(out, ",\"changedAt\":\"%s\"}", clock_text(e->at_ms, at));
 }
 
@@ -64,9 +69,7 @@ void channel_add(struct buf *out, const struct channel *c, const struct feed_ent
     (void)buf_addf(out, "id: %" PRIu64 "\ndata: {\"id\":\"%s\",", e->seq, e->id);
     if (e->run > 1)
         (void)buf_addf(out, "\"run\":%u,", e->run);
-    (void)buf_addf(out, "\"state\":\"%s\"", asset_state_name(e->state));
-    if (e->errors)
-        (void)buf_addf(out, ",\"errors\":%s", e->errors);
+    add_state(out, e);
     (void)buf_adds(out, "}\n\n");
 }
 

@@ -310,13 +310,12 @@ local function let_go(c, num, a)
     ids[#ids + 1] = id
   elseif a.holder == 'w' then
     call('ZREM', key(c, 'later'), ref_of(num, a.run))
-    c.dry = nil
   end
 end
 
 local function delay(c, num, a, score)
   call('ZADD', key(c, 'later'), score, ref_of(num, a.run))
-  c.told, c.dry = true, nil
+  c.told = true
 end
 
 -- ---- steps ----
@@ -332,7 +331,7 @@ function steps.P(c, put)
   local puts = c.puts
   local n = #puts
   puts[n + 1], puts[n + 2] = c.put_key .. num, put
-  c.accepted, c.dry = num, nil
+  c.accepted = num
   return num
 end
 
@@ -374,7 +373,7 @@ function steps.T(c, num, urls)
   a.started, a.ended, a.since, a.deaths, a.codes, a.holder = 0, 0, c.now, 0, 0, '-'
   call('HSET', key(c, 'a:' .. num), 's', write_asset(a))
   add_feed(c, num, run, '0')
-  c.work, c.dry = true, nil
+  c.work = true
   return DONE
 end
 

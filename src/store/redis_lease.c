@@ -133,8 +133,8 @@ static const struct {
                  { STORE_NEWS_CHANGES, REDIS_PREFIX ":told" } };
 
 /* Every message wakes who has subscribed, so nobody subscribes to what he does not want. The answer comes
- * among the news. */
-static int tell_wanted(struct redis_store *s, unsigned wanted, struct err *err)
+ * among the news. A failure is seen and mended the next time. */
+static void tell_wanted(struct redis_store *s, unsigned wanted)
 {
     CLEANUP(redis_request_release) struct redis_request r = { 0 };
     redis_request_init(&r);
@@ -144,29 +144,26 @@ static int tell_wanted(struct redis_store *s, unsigned wanted, struct err *err)
         redis_request_begin(&r);
         redis_adds(&r, wanted & channels[i].news ? "SSUBSCRIBE" : "SUNSUBSCRIBE");
         redis_adds(&r, channels[i].name);
-        if (redis_send(s->watch, &r, err) < 0)
-            return -1;
+        if (redis_send(s->watch, &r, NULL) < 0)
+            return;
+        s->watched ^= channels[i].news;
     }
-    s->watched = wanted;
-    return 0;
 }
 
 /* While batches fail nothing is tried here: apply() finds out when Redis is there again. */
 static void follow_wanted(struct redis_store *s, unsigned wanted)
 {
-    struct err err;
     if (redis_gone(s->watch)) {
         redis_disconnectp(&s->watch);
         s->watched = 0;
         if (!wanted || s->failed || redis_gone(s->writer) || clock_mono_ms() < s->watch_mono)
             return;
         s->watch_mono = clock_mono_ms() + WATCH_AGAIN_MS;
-        if (redis_connect_store(s, &s->watch, &err) < 0)
+        if (redis_connect_store(s, &s->watch, NULL) < 0)
             return;
     }
     if (wanted != s->watched)
-        (void)tell_wanted(s, wanted,
-                          &err); /* else the connection is gone, which is seen next time */
+        tell_wanted(s, wanted);
 }
 
 /* ["smessage", channel, …], or ["ssubscribe", channel, …], before which we heard nothing of it. */

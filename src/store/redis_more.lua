@@ -31,6 +31,9 @@ local function apply(keys, args)
   while i <= #args do
     local kind = args[i]
     local n = ARGS[kind]
+    if kind ~= 'C' then
+      c.dry = nil -- a claim that found nothing answers for those right behind it alone
+    end
     local ok, answer = pcall(steps[kind], c, unpack(args, i + 1, i + n))
     answers[#answers + 1] = ok and answer or 'e' .. words_of(answer)
     i = i + n + 1

@@ -400,14 +400,12 @@ static void sleep_locked(struct service *s, int64_t ms)
 /* What is wanted goes on being so until the next look: those who wait for one asset come and go. */
 static void update_wanted(struct service *s)
 {
-    unsigned wanted = s->wanted;
-    if (s->looking && !s->watches)
-        wanted &= ~(unsigned)STORE_NEWS_CHANGES;
     if (s->watches)
-        wanted |= STORE_NEWS_CHANGES;
+        s->wanted |= STORE_NEWS_CHANGES;
+    else if (s->looking)
+        s->wanted &= ~(unsigned)STORE_NEWS_CHANGES;
     if (s->claims.line.n || s->leases.line.n)
-        wanted |= STORE_NEWS_WORK;
-    s->wanted = wanted;
+        s->wanted |= STORE_NEWS_WORK;
 }
 
 /* The same where other processes may have news. These can be missed (a connection was lost, a process

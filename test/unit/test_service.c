@@ -192,6 +192,15 @@ static enum step_result call(struct bench *b, struct step *step)
     return step->result;
 }
 
+/* An asset whose start is due, too. */
+static void put_and_claim(struct bench *b, struct step *ret_claim)
+{
+    struct step put = a_put();
+    *ret_claim = a_claim();
+    assert_int_equal(call(b, &put), STEP_DONE);
+    assert_int_equal(call(b, ret_claim), STEP_DONE);
+}
+
 /* ---- facts ---- */
 
 static void a_step_comes_back_to_its_mailbox_when_it_is_durable(void **state)
@@ -267,9 +276,8 @@ static void a_claim_that_is_not_parkable_comes_back_empty(void **state)
 static void a_parked_claim_gets_what_was_given_back_when_its_time_comes(void **state)
 {
     struct bench *b = *state;
-    struct step put = a_put(), claim = a_claim(), again = a_claim();
-    assert_int_equal(call(b, &put), STEP_DONE);
-    assert_int_equal(call(b, &claim), STEP_DONE);
+    struct step claim, again = a_claim();
+    put_and_claim(b, &claim);
     submit(b, &again);
     int64_t not_before_ms = clock_wall_ms() + 30;
     struct step release = { .kind = STEP_RELEASE,
@@ -299,9 +307,8 @@ static void a_parked_lease_gets_the_event_of_a_claim(void **state)
 static void a_parked_lease_gets_an_ending_that_is_let_go_and_a_delivery_that_is_due(void **state)
 {
     struct bench *b = *state;
-    struct step put = a_put(), claim = a_claim(), lease = a_lease(), next = a_lease();
-    assert_int_equal(call(b, &put), STEP_DONE);
-    assert_int_equal(call(b, &claim), STEP_DONE);
+    struct step claim, lease = a_lease(), next = a_lease();
+    put_and_claim(b, &claim);
     struct step finish_step = {
         .kind = STEP_FINISH,
         .u.finish = { .number = claim.u.claim.ret_claims->number, .run = 1, .success = true }
@@ -587,9 +594,8 @@ static void a_batch_that_failed_posts_no_watch(void **state)
 static void a_parked_lease_gets_what_is_sent_again(void **state)
 {
     struct bench *b = *state;
-    struct step put = a_put(), claim = a_claim(), lease = a_lease(), next = a_lease();
-    assert_int_equal(call(b, &put), STEP_DONE);
-    assert_int_equal(call(b, &claim), STEP_DONE);
+    struct step claim, lease = a_lease(), next = a_lease();
+    put_and_claim(b, &claim);
     assert_int_equal(call(b, &lease), STEP_DONE);
     struct event *e = lease.u.lease.ret_events;
     struct step dead = { .kind = STEP_DELIVERED,
@@ -608,10 +614,9 @@ static void a_parked_lease_gets_what_is_sent_again(void **state)
 static void a_lease_that_took_all_is_not_asked_again_before_there_is_more(void **state)
 {
     struct bench *b = *state;
-    struct step put = a_put(), claim = a_claim(), lease = a_lease(), next = a_lease();
+    struct step claim, lease = a_lease(), next = a_lease();
     struct step sample = { .kind = STEP_SAMPLE };
-    assert_int_equal(call(b, &put), STEP_DONE);
-    assert_int_equal(call(b, &claim), STEP_DONE);
+    put_and_claim(b, &claim);
     assert_int_equal(call(b, &lease), STEP_DONE); /* one of the four it would have taken */
     unsigned long attempts = b->shaky.attempts;
     submit(b, &next);
@@ -628,9 +633,8 @@ static void a_lease_that_took_all_is_not_asked_again_before_there_is_more(void *
 static void a_lease_after_one_that_took_all_waits_for_what_comes_back(void **state)
 {
     struct bench *b = *state;
-    struct step put = a_put(), claim = a_claim(), lease = a_lease(), next = a_lease();
-    assert_int_equal(call(b, &put), STEP_DONE);
-    assert_int_equal(call(b, &claim), STEP_DONE);
+    struct step claim, lease = a_lease(), next = a_lease();
+    put_and_claim(b, &claim);
     lease.u.lease.lease_ms = 100;
     assert_int_equal(call(b, &lease), STEP_DONE);
     submit(b, &next);
